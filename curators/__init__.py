@@ -1,0 +1,1 @@
+"""How samples are judged (one at a time) or selected (as a set): one file a method."""

@@ -1,0 +1,1 @@
+"""How curated samples leave Seedbed: file formats today, data set card and Hub later."""

@@ -1,0 +1,1 @@
+"""How samples are made: one file a method."""

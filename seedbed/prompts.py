@@ -1,0 +1,74 @@
+"""Prompts: Jinja text with a line `[system]`, `[user]` or `[assistant]` before each turn.
+
+Rendered in a sandbox with StrictUndefined, because a recipe may bring its own. What is put in cannot open a
+turn of its own: turns are found by control characters that are taken out of every value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from seedbed.records import Message
+
+OPEN, CLOSE = "\x1e", "\x1f"
+_TURN = re.compile(r"^\[(system|user|assistant)\][ \t]*\n", re.MULTILINE)
+
+
+def _clean(value: object) -> object:
+    if isinstance(value, str) and (OPEN in value or CLOSE in value):
+        return value.replace(OPEN, "").replace(CLOSE, "")
+    return value
+
+
+_SANDBOX = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, finalize=_clean, trim_blocks=True, lstrip_blocks=True, autoescape=False
+)
+
+
+class BadPrompt(ValueError):
+    """A prompt template that cannot be used: which, and why."""
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> Template:
+    return _SANDBOX.from_string(_TURN.sub(lambda turn: f"{OPEN}{turn[1]}{CLOSE}", text))
+
+
+def render(text: str, **values: object) -> list[Message]:
+    """The chat turns of a prompt template, each turn's white space trimmed.
+
+    Raises:
+        BadPrompt: the template names a value that it is not given, is no valid Jinja, or has no turn.
+    """
+    try:
+        rendered = _compiled(text).render(values)
+    except TemplateError as error:
+        raise BadPrompt(f"{error} (given: {', '.join(sorted(values))}), in the prompt:\n{text[:300]}") from error
+    turns = rendered.split(OPEN)[1:]
+    if not turns:
+        raise BadPrompt(f"no line [system], [user] or [assistant] in the prompt:\n{text[:300]}")
+    parts = (turn.partition(CLOSE) for turn in turns)
+    return [{"role": role, "content": body.strip()} for role, _, body in parts]
+
+
+def fence(text: str) -> str:
+    """A delimiter for judged text that the text cannot contain by design: it is made from the text's hash."""
+    return "~" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def read_prompt(path: Path) -> str:
+    """A recipe's own prompt file, checked to be a template. Raises BadPrompt, OSError."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        _compiled(text)
+    except TemplateError as error:
+        raise BadPrompt(f"{path}: {error}") from error
+    if not _TURN.search(text):
+        raise BadPrompt(f"{path}: no line [system], [user] or [assistant]")
+    return text

@@ -1,0 +1,153 @@
+"""The nouns. Frozen: whoever wants another value makes a copy.
+
+Identity comes from the plan (recipe, method, leaf, ordinal, attempt), never from the text, so that the same
+plan gives the same id in every run and two rows of the same text stay two rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from pydantic import BaseModel, ConfigDict
+
+Status = Literal["kept", "dropped", "failed", "pending"]
+Kind = Literal["instruction", "knowledge"]
+
+
+class Message(TypedDict):
+    """One turn of a chat."""
+
+    role: str
+    content: str
+
+
+class Frozen(BaseModel):
+    """What every record of ours agrees on: no change after it is made, no field nobody knows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Content(Frozen):
+    """What a sample says. `context` is the text that the question is about, empty for free-standing tasks."""
+
+    question: str = ""
+    answer: str = ""
+    context: str = ""
+
+    def prompt(self) -> str:
+        """The user's turn: the context, if any, then the question."""
+        return f"{self.context}\n\n{self.question}" if self.context else self.question
+
+
+class Verdict(Frozen):
+    """What one check or curator says of one sample; kept beside it whether it keeps or drops."""
+
+    step: str
+    curator: str
+    keep: bool
+    reason: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    call_ids: tuple[str, ...] = ()
+    transcript: str | None = None
+
+
+class Sample(Frozen):
+    """One row. `status` is pending until every check that concerns it has spoken."""
+
+    sample_id: str
+    kind: Kind
+    method: str
+    leaf: str
+    ordinal: int
+    attempt: int
+    content: Content
+    status: Status = "pending"
+    step: str = ""
+    reason: str = ""
+    parents: tuple[str, ...] = ()
+    call_ids: tuple[str, ...] = ()
+    model: str = ""
+
+    def text_hash(self) -> str:
+        """Hash of the prompt, NFKC, case and white space folded: the same for exact duplicates."""
+        folded = " ".join(unicodedata.normalize("NFKC", self.content.prompt()).casefold().split())
+        return hashlib.blake2b(folded.encode(), digest_size=8).hexdigest() if folded else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """One worked example of a taxonomy leaf, written by a person."""
+
+    question: str
+    answer: str
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A source text that knowledge samples are grounded in."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One task or topic of the taxonomy: the unit that coverage is counted by (LAB, section 2.1).
+
+    `path` is relative to the taxonomy's root with forward slashes; `line` is where `seed_examples` starts.
+    """
+
+    path: str
+    kind: Literal["skill", "knowledge"]
+    seeds: tuple[Seed, ...]
+    task: str = ""
+    domain: str = ""
+    outline: str = ""
+    documents: tuple[Document, ...] = ()
+    created_by: str = ""
+
+    @property
+    def grounded(self) -> bool:
+        """Whether its questions are about a given text."""
+        return any(seed.context for seed in self.seeds)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One piece of planned work: try number `attempt` (from 0) to fill place `ordinal` of a leaf."""
+
+    recipe: str
+    method: str
+    leaf: Leaf
+    ordinal: int
+    attempt: int
+
+    @property
+    def sample_id(self) -> str:
+        """Stable id, the same in every run of the same plan; 20 hexadecimal digits."""
+        plan = f"{self.recipe}\n{self.method}\n{self.leaf.path}\n{self.ordinal}\n{self.attempt}"
+        return hashlib.blake2b(plan.encode(), digest_size=10).hexdigest()
+
+    @property
+    def draw(self) -> int:
+        """The unit's own number for seeding: which examples it sees and which answer it draws."""
+        return int(self.sample_id[:8], 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a generator returns for a unit: the content, and the verdicts of its own checks in order.
+
+    The first verdict that does not keep ends the sample; a generator stops there and spends nothing more.
+    """
+
+    content: Content
+    kind: Kind
+    verdicts: tuple[Verdict, ...] = ()
+    parents: tuple[str, ...] = ()
+    call_ids: tuple[str, ...] = ()
