@@ -10,9 +10,11 @@ import hashlib
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BeforeValidator, ValidationInfo
 
 from seedbed.records import Message
 
@@ -62,13 +64,26 @@ def fence(text: str) -> str:
     return "~" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def read_prompt(path: Path) -> str:
-    """A recipe's own prompt file, checked to be a template. Raises BadPrompt, OSError."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        _compiled(text)
-    except TemplateError as error:
-        raise BadPrompt(f"{path}: {error}") from error
-    if not _TURN.search(text):
-        raise BadPrompt(f"{path}: no line [system], [user] or [assistant]")
+def _load(value: object, info: ValidationInfo) -> object:
+    """A template's text as it is; anything on one line is the path of a file, from the recipe's folder."""
+    if not isinstance(value, str) or "\n" in value:
+        text, where = value, "the prompt"
+    else:
+        folder = Path((info.context or {}).get("folder", "."))
+        where = str(folder / value)
+        try:
+            text = (folder / value).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"cannot read the prompt file {where}: {error}") from error
+    if isinstance(text, str):
+        try:
+            _compiled(text)
+        except TemplateError as error:
+            raise ValueError(f"{where} is no valid Jinja template: {error}") from error
+        if not _TURN.search(text):
+            raise ValueError(f"{where} has no line [system], [user] or [assistant]")
     return text
+
+
+PromptText = Annotated[str, BeforeValidator(_load)]
+"""A method option: the prompt's text, or in a recipe the path of a file that holds it."""
