@@ -1,0 +1,120 @@
+"""The ledger's write-ahead file: a call is in it before its result is used, for the price of one write.
+
+DuckDB commits calls in batches of a second; what a `kill -9` would lose in between is here. A journal belongs
+to a run, and only who holds that run's lease may write it or take it in.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+import portalocker
+
+from seedbed.store import Store, StoreError
+from seedbed.store.rows import CallRow, add_calls
+
+
+class RunBusy(Exception):
+    """Another process is at work on this run."""
+
+
+@contextmanager
+def lease(home: Path, run_id: str) -> Iterator[None]:
+    """The right to work on a run, freed by the kernel if the holder dies. Raises RunBusy."""
+    folder = home / "journal"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{run_id}.lock").open("ab") as file:
+        try:
+            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        except portalocker.LockException as error:
+            raise RunBusy(run_id) from error
+        yield
+
+
+class Journal:
+    """One run's journal, in segments: a segment goes once its calls are committed."""
+
+    def __init__(self, home: Path, run_id: str) -> None:
+        self._folder, self._run_id, self._number = home / "journal", run_id, 0
+        self._file = self._open()
+
+    def write(self, row: CallRow) -> None:
+        """Append one call. Raises StoreError where the disk is full."""
+        line = orjson.dumps(row) + b"\n"
+        try:
+            if os.write(self._file, line) != len(line):
+                raise OSError("short write")
+        except OSError as error:
+            raise StoreError(
+                f"could not write in {self._folder}: {error}. Make room on the disk and run the same command "
+                "again: the calls recorded so far are not made again."
+            ) from error
+
+    def turn(self) -> Path:
+        """Begin a new segment; the closed one may be removed when its calls are committed."""
+        os.close(self._file)
+        closed = self._path()
+        self._number += 1
+        self._file = self._open()
+        return closed
+
+    def close(self) -> None:
+        """End the journal; its last segment stays if it holds anything."""
+        os.close(self._file)
+        if self._path().stat().st_size == 0:
+            self._path().unlink()
+
+    def _path(self) -> Path:
+        return self._folder / f"{self._run_id}.{os.getpid()}-{self._number}.jsonl"
+
+    def _open(self) -> int:
+        return os.open(self._path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+
+def take_in(store: Store, own_run: str) -> int:
+    """Commit the calls that killed runs left in journals; how many. Runs still at work are left alone."""
+    taken = 0
+    for run_id, segments in sorted(_by_run(store.home / "journal").items()):
+        if run_id == own_run:
+            taken += _take(store, segments)
+            continue
+        try:
+            with lease(store.home, run_id):
+                taken += _take(store, segments)
+        except RunBusy:
+            continue
+    return taken
+
+
+def _by_run(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        found.setdefault(path.name.split(".")[0], []).append(path)
+    return found
+
+
+def _take(store: Store, segments: list[Path]) -> int:
+    rows = {row.call_id: row for path in segments for row in _rows(path)}
+    if rows:
+        with store.writing() as connection:
+            known = connection.execute(
+                "SELECT call_id FROM base.calls WHERE status = 'ok' AND call_id IN (SELECT unnest(?))",
+                [list(rows)],
+            ).fetchall()
+            for (call_id,) in known:  # committed, but the process died before it removed the segment
+                del rows[call_id]
+            add_calls(connection, list(rows.values()))
+    for path in segments:
+        path.unlink()
+    return len(rows)
+
+
+def _rows(path: Path) -> Iterator[CallRow]:
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):  # a torn last line was never answered for
+                yield CallRow(*orjson.loads(line))

@@ -1,0 +1,296 @@
+"""The ledger: resume is just running again.
+
+Every call has a key made of everything that decides its answer. A key that is recorded is answered from here for
+nothing; any other call goes to the engine, and is in the journal before its caller sees the answer. Recorded
+answers are the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from pydantic import BaseModel
+
+from seedbed.engines import Choice, Engine, EngineError, Messages, ModelCard, Reply, Sampling
+from seedbed.journal import Journal, take_in
+from seedbed.replies import Unreadable
+from seedbed.store import Store
+from seedbed.store.rows import CallRow, add_calls, microseconds
+
+BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
+BLOCKS_KEPT = 24
+FLUSH_SECONDS, FLUSH_ROWS = 1.0, 2048
+
+_Call = Callable[[], Awaitable[tuple[str, str, int, int]]]
+
+
+@lru_cache(maxsize=64)
+def _schema(schema: type[BaseModel] | None) -> dict[str, object] | None:
+    return schema.model_json_schema() if schema else None
+
+
+class Stopped(Exception):
+    """No new call is made: the run was asked to stop, or its budget is spent."""
+
+
+@dataclass
+class Tally:
+    """What a run has spent since this process began; tokens of the calls it paid for, not of those replayed."""
+
+    calls: int = 0
+    replayed: int = 0
+    failed: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    in_flight: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens paid for, in and out."""
+        return self.tokens_in + self.tokens_out
+
+
+class Ledger:
+    """The recorded calls of a store, and the one way to add to them. Used from one event loop.
+
+    The caller holds the run's lease (`seedbed.journal.lease`).
+    """
+
+    def __init__(self, store: Store, run_id: str, token_budget: int | None = None) -> None:
+        self._store, self._run_id, self._budget = store, run_id, token_budget
+        self.tally, self.stop_reason = Tally(), ""
+        take_in(store, run_id)
+        self._index = Index(store)
+        self._journal = Journal(store.home, run_id)
+        self._fresh: dict[str, CallRow] = {}
+        self._blocks: OrderedDict[int, asyncio.Future[dict[str, CallRow]]] = OrderedDict()
+        self._flushing = asyncio.Lock()
+        self._flushed_at = time.monotonic()
+
+    def stop(self, reason: str) -> None:
+        """Let calls in flight end and make no new one."""
+        self.stop_reason = self.stop_reason or reason
+
+    def admit(self) -> None:
+        """Raise Stopped if no new call may be made."""
+        if self._budget is not None and self.tally.tokens >= self._budget:
+            self.stop(f"the budget of {self._budget:,} tokens is spent")
+        if self.stop_reason:
+            raise Stopped(self.stop_reason)
+
+    async def find(self, call_id: str) -> CallRow | None:
+        """The recorded call of this key, if there is one."""
+        fresh = self._fresh.get(call_id)
+        if fresh is not None:
+            return fresh if fresh.status == "ok" else None
+        row = self._index.row(call_id)
+        return None if row is None else (await self._block(row // BLOCK)).get(call_id)
+
+    async def record(self, row: CallRow) -> None:
+        """Make a call durable; commit when enough have come together."""
+        self._journal.write(row)
+        self._fresh[row.call_id] = row
+        late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
+        if (late or len(self._fresh) >= FLUSH_ROWS) and not self._flushing.locked():
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Commit what is recorded so far to the store."""
+        async with self._flushing:
+            rows, segment = list(self._fresh.values()), self._journal.turn()
+            self._flushed_at = time.monotonic()
+            first = await asyncio.to_thread(self._commit, rows) if rows else 0
+            segment.unlink()
+            self._index.add([(row.call_id, first + i) for i, row in enumerate(rows) if row.status == "ok"])
+            for row in rows:
+                if self._fresh.get(row.call_id) is row:  # not recorded again meanwhile
+                    del self._fresh[row.call_id]
+            self._blocks.pop((first + len(rows)) // BLOCK, None)
+            self._blocks.pop(first // BLOCK, None)
+
+    async def close(self) -> None:
+        """Commit the rest."""
+        try:
+            await self.flush()
+        finally:
+            self._journal.close()
+
+    def _commit(self, rows: Sequence[CallRow]) -> int:
+        with self._store.writing() as connection:
+            return add_calls(connection, rows)
+
+    async def _block(self, number: int) -> dict[str, CallRow]:
+        found = self._blocks.get(number)
+        if found is None:
+            found = asyncio.ensure_future(asyncio.to_thread(self._read, number))
+            self._blocks[number] = found
+            if len(self._blocks) > BLOCKS_KEPT:
+                self._blocks.popitem(last=False)
+        else:
+            self._blocks.move_to_end(number)
+        return await asyncio.shield(found)
+
+    def _read(self, number: int) -> dict[str, CallRow]:
+        columns = ", ".join("''" if name in ("prompt", "request") else name for name in CallRow._fields[:-1])
+        with self._store.reading() as connection:
+            rows = connection.execute(
+                f"SELECT {columns}, 0 FROM base.calls WHERE rowid >= ? AND rowid < ? AND status = 'ok'",
+                [number * BLOCK, (number + 1) * BLOCK],
+            ).fetchall()
+        return {row[0]: CallRow(*row) for row in rows}
+
+
+class Index:
+    """Where each recorded call stands: 16 bytes a call, so that a million cost 16 MB and no query."""
+
+    def __init__(self, store: Store) -> None:
+        with store.reading() as connection:
+            found = connection.execute(
+                "SELECT ('0x' || call_id[1:16])::UBIGINT AS key, rowid AS row FROM base.calls WHERE status = 'ok' "
+                "ORDER BY key"
+            ).fetchnumpy()
+        self._keys: npt.NDArray[np.uint64] = np.asarray(found["key"], dtype=np.uint64)
+        self._rows: npt.NDArray[np.int64] = np.asarray(found["row"], dtype=np.int64)
+        self._tail: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._keys) + len(self._tail)
+
+    def row(self, call_id: str) -> int | None:
+        """The row number that the call most likely has (64 of its 96 bits are compared)."""
+        key = int(call_id[:16], 16)
+        found = self._tail.get(key)
+        if found is None and len(self._keys):
+            place = int(self._keys.searchsorted(np.uint64(key)))
+            if place < len(self._keys) and self._keys[place] == key:
+                return int(self._rows[place])
+        return found
+
+    def add(self, rows: Sequence[tuple[str, int]]) -> None:
+        """Take newly committed calls in."""
+        self._tail.update((int(call_id[:16], 16), row) for call_id, row in rows)
+        if len(self._tail) > 65_536:
+            keys = np.concatenate([self._keys, np.fromiter(self._tail.keys(), np.uint64)])
+            rows_ = np.concatenate([self._rows, np.fromiter(self._tail.values(), np.int64)])
+            order = np.argsort(keys, kind="stable")
+            self._keys, self._rows, self._tail = keys[order], rows_[order], {}
+
+
+class Recorded:
+    """An engine with the ledger before it: what methods are given. `concurrency` bounds the calls in flight."""
+
+    def __init__(self, engine: Engine, ledger: Ledger, run_id: str, concurrency: int) -> None:
+        self._engine, self._ledger, self._run_id = engine, ledger, run_id
+        self._slots = asyncio.Semaphore(concurrency)
+        self._asked: dict[str, asyncio.Future[None]] = {}
+        card = engine.card
+        self._identity = [card.model, card.revision]
+
+    @property
+    def card(self) -> ModelCard:
+        """Which model this is."""
+        return self._engine.card
+
+    async def chat(
+        self,
+        messages: Messages,
+        sampling: Sampling = Sampling(),
+        *,
+        step: str,
+        ordinal: int = 0,
+        schema: type[BaseModel] | None = None,
+    ) -> Reply:
+        """As Engine.chat, answered from the ledger where it can be. Raises Stopped besides."""
+        request = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "ordinal": ordinal,
+            "schema": _schema(schema),
+        }
+
+        async def call() -> tuple[str, str, int, int]:
+            got = await self._engine.chat(messages, sampling, step=step, ordinal=ordinal, schema=schema)
+            return got.text, got.finish, got.tokens_in, got.tokens_out
+
+        row = await self._answer(messages, request, step, call)
+        return Reply(row.response, row.tokens_in, row.tokens_out, row.finish, row.call_id)
+
+    async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
+        """As Engine.choose, answered from the ledger where it can be. Raises Stopped besides."""
+
+        async def call() -> tuple[str, str, int, int]:
+            got = await self._engine.choose(messages, options, step=step)
+            answer = {"probabilities": got.probabilities, "mass": got.mass}
+            return orjson.dumps(answer).decode(), "stop", got.tokens_in, 1
+
+        row = await self._answer(messages, {"options": list(options)}, step, call)
+        if row.error:
+            raise Unreadable(step, row.error, row.response)
+        answer = orjson.loads(row.response)
+        return Choice(answer["probabilities"], answer["mass"], row.tokens_in, row.call_id)
+
+    async def _answer(self, messages: Messages, request: Mapping[str, object], step: str, call: _Call) -> CallRow:
+        prompt = orjson.dumps(messages)
+        asked = orjson.dumps(request)
+        digest = hashlib.blake2b(orjson.dumps(self._identity), digest_size=12)
+        digest.update(prompt)
+        digest.update(asked)
+        call_id = digest.hexdigest()
+        tally = self._ledger.tally
+        while True:
+            row = await self._ledger.find(call_id)
+            if row is not None:
+                tally.replayed += 1
+                return row
+            twin = self._asked.get(call_id)
+            if twin is None:
+                break
+            await asyncio.wait([twin])  # somebody is asking the very same: use that answer, if it comes
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked[call_id] = done
+        try:
+            return await self._pay(call_id, prompt.decode(), asked.decode(), step, call)
+        finally:
+            del self._asked[call_id]
+            done.set_result(None)
+
+    async def _pay(self, call_id: str, prompt: str, request: str, step: str, call: _Call) -> CallRow:
+        tally, (model, revision) = self._ledger.tally, self._identity
+        async with self._slots:
+            self._ledger.admit()
+            tally.in_flight += 1
+            started = time.perf_counter()
+            error: Exception | None = None
+            unreadable = ""
+            try:
+                response, finish, tokens_in, tokens_out = await call()
+            except EngineError as problem:
+                response, finish, tokens_in, tokens_out, error = "", "", 0, 0, problem
+            except Unreadable as problem:  # paid for and answered, only not with an option: that is its answer
+                response, finish, tokens_in, tokens_out, unreadable = problem.raw, "stop", 0, 1, problem.why
+            finally:
+                tally.in_flight -= 1
+        seconds = time.perf_counter() - started
+        row = CallRow(
+            *(call_id, self._run_id, step, model, revision, prompt, request, response, finish),
+            *(tokens_in, tokens_out, seconds, None, "error" if error else "ok", str(error or unreadable)),
+            microseconds(),
+        )
+        tally.calls += 1
+        tally.failed += error is not None
+        tally.tokens_in += tokens_in
+        tally.tokens_out += tokens_out
+        await self._ledger.record(row)
+        if error is not None:
+            raise error
+        return row

@@ -1,0 +1,139 @@
+"""What a run writes into the store and what a resumed run must know, as short units of work.
+
+A shard is a slice of the plan. It is announced before work on it begins, so that its rows count as made and
+pending, and stored whole when every row in it has an outcome: a shard is done or it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from seedbed.engines import ModelCard
+from seedbed.store.rows import Judged, add_judged
+from seedbed.store.store import Store
+
+# A row that the engine failed on is no attempt of the model's, and is tried again when the run is run again.
+ENGINE_FAILURE = "engine: "
+
+
+def begin(
+    store: Store,
+    run_id: str,
+    recipe: str,
+    recipe_json: str,
+    models: dict[str, ModelCard],
+    targets: Sequence[tuple[str, str, int]],
+) -> None:
+    """Enter a run, or take it up again; targets are (method, leaf, rows wanted)."""
+    cards = {role: {name: getattr(card, name) for name in card.__slots__} for role, card in models.items()}
+    with store.writing() as db:
+        known = db.execute("SELECT 1 FROM base.runs WHERE run_id = ?", [run_id]).fetchone()
+        if known:
+            db.execute("UPDATE base.runs SET status = 'running', message = '' WHERE run_id = ?", [run_id])
+            return
+        db.execute(
+            "INSERT INTO base.runs VALUES (?, ?, ?, ?, 'running', '', now() AT TIME ZONE 'UTC', NULL, 0, 0)",
+            [run_id, recipe, recipe_json, orjson.dumps(cards).decode()],
+        )
+        methods, leaves, wanted = zip(*targets, strict=True)
+        db.execute(
+            "INSERT INTO base.targets SELECT ?, unnest(?), unnest(?), unnest(?)",
+            [run_id, list(methods), list(leaves), list(wanted)],
+        )
+
+
+def end(store: Store, run_id: str, status: str, message: str, seconds: float, replayed: int) -> None:
+    """Close a run's books for this process."""
+    with store.writing() as db:
+        db.execute(
+            "UPDATE base.runs SET status = ?, message = ?, ended_at = now() AT TIME ZONE 'UTC', "
+            "seconds = seconds + ?, calls_replayed = calls_replayed + ? WHERE run_id = ?",
+            [status, message, seconds, replayed, run_id],
+        )
+
+
+def status_of(store: Store, run_id: str) -> str | None:
+    """The run's status, or None if it is not known."""
+    rows = store.rows("SELECT status FROM base.runs WHERE run_id = ?", [run_id])
+    return str(rows[0]["status"]) if rows else None
+
+
+def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) -> set[int]:
+    """Enter shards (number, first position, rows) that are not known yet; the numbers of those already done."""
+    numbers, firsts, sizes = (list(column) for column in zip(*shards, strict=True))
+    with store.writing() as db:
+        db.execute(
+            "INSERT INTO base.shards SELECT ?, s, f, n, false "
+            "FROM (SELECT unnest(?) AS s, unnest(?) AS f, unnest(?) AS n) "
+            "WHERE s NOT IN (SELECT shard FROM base.shards WHERE run_id = ?)",
+            [run_id, numbers, firsts, sizes, run_id],
+        )
+        done = db.execute("SELECT shard FROM base.shards WHERE run_id = ? AND done", [run_id]).fetchall()
+    return {number for (number,) in done}
+
+
+def store_shard(store: Store, run_id: str, shard: int, judged: Sequence[Judged]) -> None:
+    """The outcome of every row of a shard, in one transaction."""
+    with store.writing() as db:
+        add_judged(db, run_id, judged)
+        db.execute("UPDATE base.shards SET done = true WHERE run_id = ? AND shard = ?", [run_id, shard])
+
+
+def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> pa.Table:
+    """Places (method, leaf, ordinal) to try for the `attempt`-th time, in the order of the plan.
+
+    Coverage balancing as in LAB, section 3.1: a leaf is refilled until its target is kept or `budget` tries
+    a place are spent in all. With `budget` None only rows that the engine failed on are tried again.
+    """
+    return store.query(
+        """
+        WITH places AS (
+            SELECT rowid AS leaf_order, method, leaf, target, unnest(range(target)) AS ordinal
+            FROM base.targets WHERE run_id = $run),
+        rows AS (
+            SELECT method, leaf, ordinal, attempt, status = 'kept' AS kept,
+                   status = 'failed' AND starts_with(reason, $engine) AS unanswered
+            FROM base.samples WHERE run_id = $run AND attempt < $attempt),
+        spent AS (SELECT method, leaf, count(*) FILTER (NOT unanswered) AS tries FROM rows GROUP BY ALL),
+        places_tried AS (
+            SELECT method, leaf, ordinal, bool_or(kept) AS kept, arg_max(unanswered, attempt) AS unanswered
+            FROM rows GROUP BY ALL),
+        waiting AS (
+            SELECT leaf_order, method, leaf, ordinal, target, coalesce(tries, 0) AS tries,
+                   row_number() OVER (PARTITION BY method, leaf ORDER BY ordinal) AS place
+            FROM places LEFT JOIN places_tried USING (method, leaf, ordinal) LEFT JOIN spent USING (method, leaf)
+            WHERE $attempt = 0 OR (NOT kept AND ($budget IS NOT NULL OR unanswered)))
+        SELECT method, leaf, ordinal FROM waiting
+        WHERE $budget IS NULL OR place <= $budget * target - tries
+        ORDER BY leaf_order, ordinal
+        """,
+        {"run": run_id, "attempt": attempt, "budget": budget, "engine": ENGINE_FAILURE},
+    )
+
+
+def hashes_before(store: Store, run_id: str, recipe: str, step: str) -> npt.NDArray[np.uint64]:
+    """Text hashes that a new row must not repeat.
+
+    Those this run let through `step` so far, and those that other recipes' runs had kept when this run began.
+    Earlier runs of the same recipe are its former editions, not rivals.
+    """
+    found = store.query(
+        """
+        SELECT DISTINCT ('0x' || text_hash)::UBIGINT AS hash FROM (
+            SELECT text_hash FROM base.samples s JOIN base.verdicts v USING (run_id, sample_id)
+            WHERE run_id = $run AND v.step = $step AND v.keep
+            UNION ALL
+            SELECT text_hash FROM base.samples s JOIN base.runs r USING (run_id)
+            WHERE r.recipe <> $recipe AND s.status = 'kept'
+              AND s.created_at < (SELECT started_at FROM base.runs WHERE run_id = $run))
+        WHERE text_hash <> '' ORDER BY hash
+        """,
+        {"run": run_id, "recipe": recipe, "step": step},
+    )
+    hashes: npt.NDArray[np.uint64] = found["hash"].to_numpy()
+    return hashes
