@@ -31,8 +31,19 @@ def lease(home: Path, run_id: str) -> Iterator[None]:
         try:
             portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
         except portalocker.LockException as error:
-            raise RunBusy(run_id) from error
+            raise RunBusy(
+                f"another process is at work on run {run_id}; look on with `seedbed status`, or wait for it"
+            ) from error
         yield
+
+
+def at_work(home: Path, run_id: str) -> bool:
+    """Whether some process holds this run's lease."""
+    try:
+        with lease(home, run_id):
+            return False
+    except RunBusy:
+        return True
 
 
 class Journal:

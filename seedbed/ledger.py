@@ -23,11 +23,12 @@ from pydantic import BaseModel
 from seedbed.engines import Choice, Engine, EngineError, Messages, ModelCard, Reply, Sampling
 from seedbed.journal import Journal, take_in
 from seedbed.replies import Unreadable
-from seedbed.store import Store
+from seedbed.store import Store, StoreError
 from seedbed.store.rows import CallRow, add_calls, microseconds
 
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
 BLOCKS_KEPT = 24
+BUDGET = "the budget"
 FLUSH_SECONDS, FLUSH_ROWS = 1.0, 2048
 
 _Call = Callable[[], Awaitable[tuple[str, str, int, int]]]
@@ -59,14 +60,22 @@ class Tally:
         return self.tokens_in + self.tokens_out
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What this process may spend: tokens in and out together, and seconds since it began."""
+
+    tokens: int | None = None
+    seconds: float | None = None
+
+
 class Ledger:
     """The recorded calls of a store, and the one way to add to them. Used from one event loop.
 
     The caller holds the run's lease (`seedbed.journal.lease`).
     """
 
-    def __init__(self, store: Store, run_id: str, token_budget: int | None = None) -> None:
-        self._store, self._run_id, self._budget = store, run_id, token_budget
+    def __init__(self, store: Store, run_id: str, budget: Budget | None = None) -> None:
+        self._store, self._run_id, self._budget = store, run_id, budget or Budget()
         self.tally, self.stop_reason = Tally(), ""
         take_in(store, run_id)
         self._index = Index(store)
@@ -74,7 +83,7 @@ class Ledger:
         self._fresh: dict[str, CallRow] = {}
         self._blocks: OrderedDict[int, asyncio.Future[dict[str, CallRow]]] = OrderedDict()
         self._flushing = asyncio.Lock()
-        self._flushed_at = time.monotonic()
+        self._flushed_at = self._began = time.monotonic()
 
     def stop(self, reason: str) -> None:
         """Let calls in flight end and make no new one."""
@@ -82,8 +91,11 @@ class Ledger:
 
     def admit(self) -> None:
         """Raise Stopped if no new call may be made."""
-        if self._budget is not None and self.tally.tokens >= self._budget:
-            self.stop(f"the budget of {self._budget:,} tokens is spent")
+        tokens, seconds = self._budget.tokens, self._budget.seconds
+        if tokens is not None and self.tally.tokens >= tokens:
+            self.stop(f"{BUDGET} of {tokens:,} tokens is spent")
+        if seconds is not None and time.monotonic() - self._began >= seconds:
+            self.stop(f"{BUDGET} of {seconds / 60:g} minutes is spent")
         if self.stop_reason:
             raise Stopped(self.stop_reason)
 
@@ -96,12 +108,16 @@ class Ledger:
         return None if row is None else (await self._block(row // BLOCK)).get(call_id)
 
     async def record(self, row: CallRow) -> None:
-        """Make a call durable; commit when enough have come together."""
-        self._journal.write(row)
-        self._fresh[row.call_id] = row
-        late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
-        if (late or len(self._fresh) >= FLUSH_ROWS) and not self._flushing.locked():
-            await self.flush()
+        """Make a call durable; commit when enough have come together. Raises StoreError, and stops the run."""
+        try:
+            self._journal.write(row)
+            self._fresh[row.call_id] = row
+            late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
+            if (late or len(self._fresh) >= FLUSH_ROWS) and not self._flushing.locked():
+                await self.flush()
+        except StoreError as error:
+            self.stop(str(error))  # pay for nothing that cannot be recorded
+            raise
 
     async def flush(self) -> None:
         """Commit what is recorded so far to the store."""

@@ -112,7 +112,5 @@ def _insert(
         return
     columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
     connection.register("incoming", pa.table(columns, schema=schema))
-    try:
-        connection.execute(f"INSERT INTO base.{table} SELECT * FROM incoming")
-    finally:
-        connection.unregister("incoming")
+    connection.execute(f"INSERT INTO base.{table} SELECT * FROM incoming")
+    connection.unregister("incoming")

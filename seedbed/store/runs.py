@@ -6,7 +6,7 @@ pending, and stored whole when every row in it has an outcome: a shard is done o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 
 from seedbed.engines import ModelCard
+from seedbed.errors import InputError
 from seedbed.store.rows import Judged, add_judged
 from seedbed.store.store import Store
 
@@ -28,6 +29,7 @@ def begin(
     recipe_json: str,
     models: dict[str, ModelCard],
     targets: Sequence[tuple[str, str, int]],
+    preview: bool = False,
 ) -> None:
     """Enter a run, or take it up again; targets are (method, leaf, rows wanted)."""
     cards = {role: {name: getattr(card, name) for name in card.__slots__} for role, card in models.items()}
@@ -37,8 +39,8 @@ def begin(
             db.execute("UPDATE base.runs SET status = 'running', message = '' WHERE run_id = ?", [run_id])
             return
         db.execute(
-            "INSERT INTO base.runs VALUES (?, ?, ?, ?, 'running', '', now() AT TIME ZONE 'UTC', NULL, 0, 0)",
-            [run_id, recipe, recipe_json, orjson.dumps(cards).decode()],
+            "INSERT INTO base.runs VALUES (?, ?, ?, ?, ?, 'running', '', now() AT TIME ZONE 'UTC', NULL, 0, 0)",
+            [run_id, recipe, recipe_json, orjson.dumps(cards).decode(), preview],
         )
         methods, leaves, wanted = zip(*targets, strict=True)
         db.execute(
@@ -57,10 +59,20 @@ def end(store: Store, run_id: str, status: str, message: str, seconds: float, re
         )
 
 
-def status_of(store: Store, run_id: str) -> str | None:
-    """The run's status, or None if it is not known."""
-    rows = store.rows("SELECT status FROM base.runs WHERE run_id = ?", [run_id])
-    return str(rows[0]["status"]) if rows else None
+def find_run(store: Store, name: str) -> str:
+    """The run of this id, or the latest run of the recipe of this name, previews aside.
+
+    Raises:
+        InputError: there is none; the message names those there are.
+    """
+    runs = store.rows("SELECT run_id, recipe, preview FROM base.runs ORDER BY started_at DESC")
+    if any(run["run_id"] == name for run in runs):
+        return name
+    for run in runs:
+        if run["recipe"] == name and not run["preview"]:
+            return str(run["run_id"])
+    known = ", ".join(f"{run['recipe']} ({run['run_id']})" for run in runs[:8]) or "none yet; begin with `seedbed run`"
+    raise InputError(f"no run or recipe is called {name!r} in {store.home}. There are: {known}")
 
 
 def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) -> set[int]:
@@ -129,7 +141,7 @@ def hashes_before(store: Store, run_id: str, recipe: str, step: str) -> npt.NDAr
             WHERE run_id = $run AND v.step = $step AND v.keep
             UNION ALL
             SELECT text_hash FROM base.samples s JOIN base.runs r USING (run_id)
-            WHERE r.recipe <> $recipe AND s.status = 'kept'
+            WHERE r.recipe <> $recipe AND NOT r.preview AND s.status = 'kept'
               AND s.created_at < (SELECT started_at FROM base.runs WHERE run_id = $run))
         WHERE text_hash <> '' ORDER BY hash
         """,
@@ -137,3 +149,18 @@ def hashes_before(store: Store, run_id: str, recipe: str, step: str) -> npt.NDAr
     )
     hashes: npt.NDArray[np.uint64] = found["hash"].to_numpy()
     return hashes
+
+
+def kept_batches(store: Store, run_id: str, rows: int = 4096) -> Iterator[pa.Table]:
+    """The kept samples of a run in the plan's order, `rows` at a time, each read in a unit of its own."""
+    after = -1
+    while True:
+        batch = store.query(
+            "SELECT position, sample_id, kind, leaf, context, question, answer FROM base.samples "
+            "WHERE run_id = ? AND status = 'kept' AND position > ? ORDER BY position LIMIT ?",
+            [run_id, after, rows],
+        )
+        if not batch.num_rows:
+            return
+        after = batch["position"][-1].as_py()
+        yield batch.drop_columns(["position"])

@@ -7,7 +7,8 @@ Times are UTC. `position` is a row's place in its run's plan: it decides which o
 TABLES = """
 CREATE SCHEMA base;
 CREATE TABLE base.runs (
-    run_id VARCHAR, recipe VARCHAR, recipe_json VARCHAR, models VARCHAR, status VARCHAR, message VARCHAR,
+    run_id VARCHAR, recipe VARCHAR, recipe_json VARCHAR, models VARCHAR, preview BOOLEAN, status VARCHAR,
+    message VARCHAR,
     started_at TIMESTAMP, ended_at TIMESTAMP, seconds DOUBLE, calls_replayed BIGINT);
 CREATE TABLE base.targets (run_id VARCHAR, method VARCHAR, leaf VARCHAR, target INTEGER);
 CREATE TABLE base.shards (run_id VARCHAR, shard INTEGER, first BIGINT, n INTEGER, done BOOLEAN);
@@ -63,7 +64,7 @@ SELECT run_id, recipe, status, coalesce(made, 0) AS made, coalesce(kept, 0) AS k
        coalesce(dropped, 0) AS dropped, coalesce(failed, 0) AS failed,
        coalesce(unfinished, 0) + coalesce(waiting, 0) AS pending, coalesce(calls, 0) AS calls, calls_replayed,
        coalesce(tokens_in, 0) AS tokens_in, coalesce(tokens_out, 0) AS tokens_out, seconds, usd, started_at,
-       ended_at, message, models, recipe_json
+       ended_at, message, preview, models, recipe_json
 FROM base.runs LEFT JOIN rows USING (run_id) LEFT JOIN planned USING (run_id) LEFT JOIN spent USING (run_id);
 
 CREATE VIEW funnel AS

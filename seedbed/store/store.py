@@ -7,7 +7,7 @@ model inside one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -64,13 +64,14 @@ class Store:
             connection.execute("BEGIN")
             try:
                 yield connection
+                connection.execute("COMMIT")
+            except (duckdb.IOException, duckdb.TransactionException) as error:
+                with suppress(duckdb.Error):  # a failed commit has rolled back already
+                    connection.execute("ROLLBACK")
+                raise StoreError(_full_disk(self.home, error)) from error
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
-            try:
-                connection.execute("COMMIT")
-            except duckdb.Error as error:
-                raise StoreError(_full_disk(self.home, error)) from error
 
     def query(self, sql: str, parameters: Parameters = ()) -> pa.Table:
         """The answer to one read-only statement, as an Arrow table."""

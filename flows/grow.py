@@ -1,0 +1,256 @@
+"""The walk: rounds of shards. A shard's rows are made, judged and selected, then stored in one transaction.
+
+Several shards are under way at once, so that judging one overlaps with making the next and no slot of the engine
+waits at a barrier. Selectors take shards in the plan's order: what is kept never depends on timing. A row is told
+straight; batching is the engine's, memory of calls the ledger's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from curators.exact_duplicates import STEP as DUPLICATES
+from curators.exact_duplicates import Seen
+from flows.plan import JudgeStep, Plan, Plot
+from flows.progress import Failure, Progress
+from seedbed.engines import Engine, EngineError
+from seedbed.ledger import Ledger, Stopped
+from seedbed.records import Content, Sample, Unit, Verdict
+from seedbed.replies import Unreadable
+from seedbed.store import Store
+from seedbed.store.rows import Judged
+from seedbed.store.runs import ENGINE_FAILURE, announce, hashes_before, open_places, store_shard
+
+SHARDS_UNDER_WAY = 3
+
+Rows = list[Judged]
+Work = Callable[[], Awaitable[Rows]]
+Stage = Callable[[str, Work], Awaitable[Rows]]
+
+
+async def direct(_name: str, work: Work) -> Rows:
+    """A stage without an orchestrator: it just happens."""
+    return await work()
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A slice of the plan: the places from position `first` on."""
+
+    number: int
+    first: int
+    units: tuple[tuple[Unit, Plot], ...]
+
+
+class Growth:
+    """One run at work. `units` bounds how many samples are under way at once."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        ledger: Ledger,
+        engines: tuple[Engine, Engine],
+        units: int,
+        progress: Progress,
+        stage: Stage = direct,
+    ) -> None:
+        self._plan, self._store, self._ledger, self._stage = plan, store, ledger, stage
+        self._engine, self._judge = engines
+        self._units = asyncio.Semaphore(units)
+        self._progress = progress
+        self._seen = Seen(hashes_before(store, plan.run_id, plan.recipe.name, DUPLICATES))
+
+    async def rounds(self) -> None:
+        """Try every open place, round after round, until none is open. Raises Stopped."""
+        attempt, shards, position = 0, 0, 0
+        while True:
+            places = await asyncio.to_thread(open_places, self._store, self._plan.run_id, attempt, self._plan.attempts)
+            if not places.num_rows:
+                return
+            failed, fresh = self._progress.failed, self._progress.fresh
+            await self._round(attempt, places, shards, position)
+            made = self._progress.fresh - fresh
+            if made and self._progress.failed - failed == made and self._progress.nothing_answered():
+                raise Stopped(f"no row got an answer. {self._progress.raw_failures()}")
+            if made and self._progress.failed - failed == made:
+                return  # only rows that the engine keeps failing on are left: the report names them
+            attempt, position = attempt + 1, position + places.num_rows
+            shards += -(-places.num_rows // self._plan.shard_rows)
+
+    async def _round(self, attempt: int, places: pa.Table, first_shard: int, position: int) -> None:
+        size = self._plan.shard_rows
+        slices = [(first_shard + i, at) for i, at in enumerate(range(0, places.num_rows, size))]
+        entries = [(number, position + at, min(size, places.num_rows - at)) for number, at in slices]
+        done = await asyncio.to_thread(announce, self._store, self._plan.run_id, entries)
+        self._progress.planned += places.num_rows
+        under_way = asyncio.Semaphore(SHARDS_UNDER_WAY)
+        before: asyncio.Future[None] = _nothing_before()
+        tasks: list[asyncio.Task[None]] = []
+        for number, at in slices:
+            if number in done:
+                continue
+            await under_way.acquire()
+            if any(task.done() and task.exception() for task in tasks):
+                break
+            shard = Shard(number, position + at, self._cut(places.slice(at, size), attempt))
+            selected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(self._shard(shard, before, selected))
+            task.add_done_callback(lambda _: under_way.release())
+            tasks = [t for t in tasks if not t.done() or t.exception()] + [task]
+            before = selected
+        _raise_first(await asyncio.gather(*tasks, return_exceptions=True))
+        self._alarm(over=True)
+
+    def _cut(self, places: pa.Table, attempt: int) -> tuple[tuple[Unit, Plot], ...]:
+        columns = (places[name].to_pylist() for name in ("method", "leaf", "ordinal"))
+        recipe, plots = self._plan.recipe.name, self._plan.plots
+        return tuple(
+            (Unit(recipe, method, plots[method, leaf].leaf, ordinal, attempt), plots[method, leaf])
+            for method, leaf, ordinal in zip(*columns, strict=True)
+        )
+
+    async def _shard(self, shard: Shard, before: asyncio.Future[None], selected: asyncio.Future[None]) -> None:
+        try:
+            rows = await self._stage(f"make {shard.number}", partial(self._make_all, shard))
+            for step in self._plan.curators:
+                if isinstance(step, str):
+                    await _turn(before)
+                    rows = await self._stage(f"{step} {shard.number}", partial(self._select, rows))
+                    selected.set_result(None)
+                elif step:
+                    rows = await self._stage(f"judge {shard.number}", partial(self._judge_all, rows, step))
+            rows = [self._closed(row, last=True) if row.sample.status == "pending" else row for row in rows]
+            await self._ledger.flush()  # calls first: no outcome is stored before what it came from
+            await asyncio.to_thread(store_shard, self._store, self._plan.run_id, shard.number, rows)
+        finally:
+            if not selected.done():
+                selected.cancel()
+
+    async def _make_all(self, shard: Shard) -> Rows:
+        made = (self._make(unit, plot, shard.first + i) for i, (unit, plot) in enumerate(shard.units))
+        return _whole(await asyncio.gather(*made, return_exceptions=True))
+
+    async def _judge_all(self, rows: Sequence[Judged], judges: tuple[JudgeStep, ...]) -> Rows:
+        last = judges is self._plan.curators[-1]
+        judged = (self._judge_one(row, judges, last) for row in rows)
+        return _whole(await asyncio.gather(*judged, return_exceptions=True))
+
+    async def _make(self, unit: Unit, plot: Plot, position: int) -> Judged:
+        async with self._units:
+            empty = Sample(
+                sample_id=unit.sample_id,
+                kind="knowledge" if unit.leaf.kind == "knowledge" else "instruction",
+                method=unit.method,
+                leaf=unit.leaf.path,
+                ordinal=unit.ordinal,
+                attempt=unit.attempt,
+                content=_NOTHING,
+                model=self._engine.card.model,
+            )
+            try:
+                draft = await plot.generator.make(unit, self._engine, self._judge, plot.options)
+            except (Unreadable, EngineError) as problem:
+                return self._closed(Judged(position, self._failed(empty, unit.method, problem), ()))
+            sample = empty.model_copy(
+                update={
+                    "kind": draft.kind,
+                    "content": draft.content,
+                    "parents": draft.parents,
+                    "call_ids": draft.call_ids,
+                }
+            )
+            return self._closed(_ruled(Judged(position, sample, ()), draft.verdicts))
+
+    async def _judge_one(self, row: Judged, judges: tuple[JudgeStep, ...], last: bool) -> Judged:
+        if row.sample.status != "pending":
+            return row
+        async with self._units:
+            for step in judges:
+                try:
+                    verdict = await step.judge(row.sample, self._judge, step.options)
+                except (Unreadable, EngineError) as problem:
+                    row = row._replace(sample=self._failed(row.sample, step.name, problem))
+                    break
+                row = _ruled(row, [verdict.model_copy(update={"step": step.name})])
+                if row.sample.status != "pending":
+                    break
+        return self._closed(row, last)
+
+    async def _select(self, rows: Sequence[Judged]) -> Rows:
+        """Exact duplicates, the one selector that drops; coverage decides what is tried again."""
+        waiting = [i for i, row in enumerate(rows) if row.sample.status == "pending"]
+        hashes = np.array([int(rows[i].sample.text_hash() or "0", 16) for i in waiting], dtype=np.uint64)
+        selected = list(rows)
+        for i, keep in zip(waiting, self._seen.new(hashes).tolist(), strict=True):
+            reason = "" if keep else "exact duplicate"
+            verdict = Verdict(step=DUPLICATES, curator=DUPLICATES, keep=keep, reason=reason)
+            selected[i] = self._closed(_ruled(rows[i], [verdict]))
+        return selected
+
+    def _failed(self, sample: Sample, step: str, problem: Unreadable | EngineError) -> Sample:
+        if isinstance(problem, Unreadable):
+            step, why, raw = problem.step, f"unreadable answer: {problem.why}", problem.raw
+        else:
+            why, raw = f"{ENGINE_FAILURE}{str(problem).splitlines()[0][:120]}", str(problem)
+        self._progress.failure(Failure(step, why, raw))
+        return sample.model_copy(update={"status": "failed", "step": step, "reason": why})
+
+    def _closed(self, row: Judged, last: bool = False) -> Judged:
+        """Count a row that just got its final state: dropped, failed, or kept because nobody is left to judge it."""
+        if last and row.sample.status == "pending":
+            row = row._replace(sample=row.sample.model_copy(update={"status": "kept"}))
+        if row.sample.status != "pending":
+            self._progress.outcome(row.sample)
+            self._alarm()
+        return row
+
+    def _alarm(self, over: bool = False) -> None:
+        notice = self._progress.first_batch(over)
+        if notice:
+            self._progress.notices.append(notice)
+            if self._progress.nothing_answered():
+                self._ledger.stop(notice)
+
+
+_NOTHING = Content()
+
+
+def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:
+    """The row with these verdicts added; the first that does not keep drops it."""
+    sample = row.sample
+    against = next((verdict for verdict in verdicts if not verdict.keep), None)
+    if against:
+        sample = sample.model_copy(update={"status": "dropped", "step": against.step, "reason": against.reason})
+    return Judged(row.position, sample, (*row.verdicts, *verdicts))
+
+
+def _whole(results: Sequence[Judged | BaseException]) -> Rows:
+    """All rows, or the error that kept one from coming: a real one before a mere stop."""
+    _raise_first(results)
+    return [row for row in results if isinstance(row, Judged)]
+
+
+def _raise_first(results: Sequence[object]) -> None:
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+        raise error
+
+
+async def _turn(before: asyncio.Future[None]) -> None:
+    """Wait until the shard before has selected; if it was stopped, this one must not overtake it."""
+    await asyncio.wait([before])
+    if before.cancelled():
+        raise Stopped("an earlier shard was stopped")
+
+
+def _nothing_before() -> asyncio.Future[None]:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.set_result(None)
+    return future

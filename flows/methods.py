@@ -1,0 +1,77 @@
+"""Which methods there are: plain tables of name, options and function. Third parties join by an entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from pydantic import BaseModel
+
+from curators.coverage import Coverage
+from curators.critique import Critique, critique
+from curators.exact_duplicates import ExactDuplicates
+from curators.rules import Rules, rules
+from generators import knowledge, skills
+from seedbed.records import Draft, Leaf, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """`leaves(taxonomy, options)` says where it works; `make(unit, engine, judge, options)` makes one sample.
+
+    The options model has a field `per_leaf`: how many samples are wanted of each leaf.
+    """
+
+    options: type[BaseModel]
+    leaves: Callable[[Sequence[Leaf], Any], list[Leaf]]
+    make: Callable[..., Awaitable[Draft]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """`judge(sample, engine, options)` looks at one sample."""
+
+    options: type[BaseModel]
+    judge: Callable[..., Awaitable[Verdict]]
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """Everything a recipe may name. Selectors see whole sets; the walk knows each of them by name."""
+
+    generators: Mapping[str, Generator]
+    judges: Mapping[str, Judge]
+    selectors: Mapping[str, type[BaseModel]]
+
+    def generator_options(self) -> dict[str, type[BaseModel]]:
+        """Options model by generator name, for reading recipes."""
+        return {name: generator.options for name, generator in self.generators.items()}
+
+    def curator_options(self) -> dict[str, type[BaseModel]]:
+        """Options model by curator name, judges and selectors together."""
+        return {name: judge.options for name, judge in self.judges.items()} | dict(self.selectors)
+
+
+GENERATORS = {
+    "skills": Generator(skills.Skills, skills.leaves, skills.skill),
+    "knowledge": Generator(knowledge.Knowledge, knowledge.leaves, knowledge.knowledge),
+}
+JUDGES = {
+    "rules": Judge(Rules, rules),
+    "critique": Judge(Critique, critique),
+}
+SELECTORS: dict[str, type[BaseModel]] = {"exact_duplicates": ExactDuplicates, "coverage": Coverage}
+
+
+def methods() -> Methods:
+    """Our own methods and those that installed packages offer.
+
+    An entry point of group `seedbed.generators` names a `Generator`, one of `seedbed.curators` a `Judge`.
+    """
+    return Methods(
+        GENERATORS | {point.name: point.load() for point in entry_points(group="seedbed.generators")},
+        JUDGES | {point.name: point.load() for point in entry_points(group="seedbed.curators")},
+        SELECTORS,
+    )

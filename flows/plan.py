@@ -1,0 +1,177 @@
+"""From a recipe to a plan: which leaves, how many places, which steps; and the run's identity.
+
+A run's id is a hash of everything that decides its outcome (recipe with its prompts, leaves with their documents,
+models, the methods' own code), so that the same command takes up the same run and any change starts a new one,
+which the ledger then answers as far as it can.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from pydantic import BaseModel
+
+from curators.coverage import Coverage
+from flows.methods import Generator, Methods
+from seedbed.engines import ModelCard
+from seedbed.errors import InputError
+from seedbed.recipe import Recipe, Step
+from seedbed.records import Leaf, Verdict
+
+SHARD_ROWS = (32, 512)  # rows a shard, at least and at most: an eighth of the first round in between
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One leaf under one generator step: where `wanted` samples are to grow."""
+
+    method: str
+    leaf: Leaf
+    generator: Generator
+    options: BaseModel
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeStep:
+    """One judge of the recipe, under the name that its verdicts carry."""
+
+    name: str
+    judge: Callable[..., Awaitable[Verdict]]
+    options: BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does. `curators` is the recipe's order: runs of judges, cut by the names of selectors.
+
+    `attempts` is the budget of tries a place where coverage refills; a preview fills every place once. `tries`
+    and `wanted_in_full` are those of the whole recipe, also in a preview's plan.
+    """
+
+    recipe: Recipe
+    run_id: str
+    plots: dict[tuple[str, str], Plot]
+    curators: tuple[tuple[JudgeStep, ...] | str, ...]
+    attempts: int | None
+    tries: int
+    shard_rows: int
+    preview: bool
+    wanted_in_full: int
+
+    @property
+    def targets(self) -> list[tuple[str, str, int]]:
+        """(method, leaf, rows wanted), in the plan's order."""
+        return [(plot.method, plot.leaf.path, plot.wanted) for plot in self.plots.values()]
+
+    @property
+    def wanted(self) -> int:
+        """Rows wanted in all."""
+        return sum(plot.wanted for plot in self.plots.values())
+
+
+def make_plan(
+    recipe: Recipe,
+    leaves: Sequence[Leaf],
+    methods: Methods,
+    cards: dict[str, ModelCard],
+    rows: int | None = None,
+) -> Plan:
+    """The plan of a recipe; with `rows`, of a preview of that many rows, spread over the leaves.
+
+    Raises:
+        InputError: no leaf for any generator, or the curators are in an order that makes no sense.
+    """
+    plots: dict[tuple[str, str], Plot] = {}
+    for name, step in _named(recipe.generate):
+        generator = methods.generators[step.name]
+        for leaf in generator.leaves(leaves, step.options):
+            wanted: int = step.options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
+            plots[name, leaf.path] = Plot(name, leaf, generator, step.options, wanted)
+    if not plots:
+        wanted_by = " and ".join(step.name for step in recipe.generate)
+        raise InputError(f"the taxonomy has no leaf for {wanted_by}; `generate:` names what it should make")
+    in_full = sum(plot.wanted for plot in plots.values())
+    if rows is not None:
+        plots = _spread(plots, rows)
+    coverage = [step.options for step in recipe.curate if isinstance(step.options, Coverage)]
+    attempts = coverage[0].attempts if coverage else None
+    wanted = sum(plot.wanted for plot in plots.values())
+    least, most = SHARD_ROWS
+    return Plan(
+        recipe=recipe,
+        run_id=_identity(recipe, list(plots.values()), methods, cards, rows),
+        plots=plots,
+        curators=_curators(recipe, methods),
+        attempts=None if rows is not None else attempts,
+        tries=attempts or 1,
+        shard_rows=max(least, min(most, wanted // 8)),
+        preview=rows is not None,
+        wanted_in_full=in_full,
+    )
+
+
+def _curators(recipe: Recipe, methods: Methods) -> tuple[tuple[JudgeStep, ...] | str, ...]:
+    names = [step.name for step in recipe.curate]
+    if "coverage" in names[:-1]:
+        raise InputError("`coverage` counts what every other curator kept: write it once, as the last of `curate:`")
+    if names.count("exact_duplicates") > 1:
+        raise InputError("`exact_duplicates` stands twice under `curate:`; once is enough")
+    found: list[tuple[JudgeStep, ...] | str] = []
+    judges: list[JudgeStep] = []
+    for name, step in _named(recipe.curate):
+        if step.name in methods.judges:
+            judges.append(JudgeStep(name, methods.judges[step.name].judge, step.options))
+        elif step.name != "coverage":  # coverage is not a filter: it decides what is tried again
+            found += [tuple(judges), name]
+            judges = []
+    return (*found, tuple(judges))
+
+
+def _named(steps: Sequence[Step]) -> list[tuple[str, Step]]:
+    """Each step with a name of its own: the second critique of a recipe is `critique-2`."""
+    counts: dict[str, int] = {}
+    named = []
+    for step in steps:
+        counts[step.name] = counts.get(step.name, 0) + 1
+        named.append((step.name if counts[step.name] == 1 else f"{step.name}-{counts[step.name]}", step))
+    return named
+
+
+def _spread(plots: dict[tuple[str, str], Plot], rows: int) -> dict[tuple[str, str], Plot]:
+    """The plan's first rows, one leaf after the other in turn."""
+    wanted = dict.fromkeys(plots, 0)
+    while rows > 0 and any(wanted[key] < plot.wanted for key, plot in plots.items()):
+        for key, plot in plots.items():
+            if rows > 0 and wanted[key] < plot.wanted:
+                wanted[key] += 1
+                rows -= 1
+    return {key: dataclasses.replace(plot, wanted=wanted[key]) for key, plot in plots.items() if wanted[key]}
+
+
+def _identity(
+    recipe: Recipe, plots: Sequence[Plot], methods: Methods, cards: dict[str, ModelCard], rows: int | None
+) -> str:
+    facts = {
+        "recipe": recipe.model_dump(mode="json", exclude={"taxonomy", "budget"}),
+        "steps": [[step.name, step.options.model_dump(mode="json")] for step in (*recipe.generate, *recipe.curate)],
+        "plots": [[plot.method, plot.wanted, dataclasses.asdict(plot.leaf)] for plot in plots],
+        "models": {role: dataclasses.asdict(card) for role, card in cards.items()},
+        "code": _code(recipe, methods),
+        "preview": rows,
+    }
+    return hashlib.blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=6).hexdigest()
+
+
+def _code(recipe: Recipe, methods: Methods) -> list[str]:
+    """A hash of each method's source file: a mended parser is another run, answered by the same recorded calls."""
+    functions: list[Callable[..., object]] = [methods.generators[step.name].make for step in recipe.generate]
+    functions += [methods.judges[step.name].judge for step in recipe.curate if step.name in methods.judges]
+    files = [inspect.getsourcefile(function) for function in functions]
+    return [hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest() for file in files if file]

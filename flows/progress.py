@@ -1,0 +1,111 @@
+"""How far a run is, counted once a row: the numbers only grow. And the alarm that looks at the first batch."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from seedbed.ledger import Tally
+from seedbed.records import Sample
+
+FIRST_ROWS = 16  # the alarm speaks once so many rows have an outcome, or the first round is over
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One answer that came to nothing."""
+
+    step: str
+    why: str
+    raw: str
+
+
+@dataclass
+class Progress:
+    """Rows by state, and what the run has spent; read by whoever draws it."""
+
+    tally: Tally
+    wanted: int
+    planned: int = 0
+    kept: int = 0
+    dropped: int = 0
+    failed: int = 0
+    since: float = field(default_factory=time.monotonic)
+    notices: list[str] = field(default_factory=list)
+    _fresh: int = 0
+    _reasons: Counter[str] = field(default_factory=Counter)
+    _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+    _examples: dict[tuple[str, str], str] = field(default_factory=dict)
+    _spoken: bool = False
+
+    @property
+    def done(self) -> int:
+        """Rows with an outcome."""
+        return self.kept + self.dropped + self.failed
+
+    @property
+    def fresh(self) -> int:
+        """Rows that got their outcome in this process."""
+        return self._fresh
+
+    @property
+    def seconds(self) -> float:
+        """Since this process began on the run."""
+        return time.monotonic() - self.since
+
+    def resume(self, kept: int, dropped: int, failed: int) -> None:
+        """Start from what was done before."""
+        self.kept, self.dropped, self.failed = kept, dropped, failed
+
+    def outcome(self, sample: Sample) -> None:
+        """Count a row that has its final state."""
+        self._fresh += 1
+        if sample.status == "kept":
+            self.kept += 1
+        elif sample.status == "failed":
+            self.failed += 1
+        else:
+            self.dropped += 1
+            self._reasons[sample.reason] += 1
+
+    def failure(self, failure: Failure) -> None:
+        """Remember a raw failure, by kind, with the first example of each."""
+        kind = (failure.step, failure.why)
+        self._failures[kind] += 1
+        self._examples.setdefault(kind, failure.raw)
+
+    def first_batch(self, over: bool = False) -> str:
+        """What is wrong with the first batch, once; "" while it is too early or all is well.
+
+        Half of the rows failing, or under a tenth kept, is said with the commonest reasons.
+        """
+        if self._spoken or not self._fresh or (self._fresh < FIRST_ROWS and not over):
+            return ""
+        self._spoken = True
+        failed = sum(self._failures.values())
+        kept = self._fresh - sum(self._reasons.values()) - failed
+        if failed * 2 >= self._fresh:
+            return f"{failed} of the first {self._fresh} rows failed. {self.raw_failures()}"
+        if kept * 10 < self._fresh:
+            reasons = "; ".join(f"{reason} ({n})" for reason, n in self._reasons.most_common(3))
+            heard = f" {self.raw_failures()}" if failed else ""
+            return f"only {kept} of the first {self._fresh} rows were kept. Commonest reasons: {reasons}.{heard}"
+        return ""
+
+    def nothing_answered(self) -> bool:
+        """Whether every row so far failed: going on would only spend more."""
+        return self._fresh > 0 and sum(self._failures.values()) == self._fresh
+
+    def raw_failures(self) -> str:
+        """The three commonest raw failures, each with an example as the model or server gave it."""
+        lines = [
+            f"\n  {n} x {step}: {why}\n      e.g. {_short(self._examples[step, why])}"
+            for (step, why), n in self._failures.most_common(3)
+        ]
+        return "The commonest raw failures:" + "".join(lines)
+
+
+def _short(raw: str) -> str:
+    shown = " ".join(raw.split())
+    return repr(shown if len(shown) <= 160 else f"{shown[:160]}…") if shown else "(an empty answer)"

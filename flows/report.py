@@ -1,0 +1,109 @@
+"""What a person wants to know when a run has ended, read from the store's own views."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.run import INTERRUPTED, Outcome
+from seedbed.store import Store
+
+SAMPLES_SHOWN = 3
+
+Row = dict[str, object]
+
+
+def facts(store: Store, run_id: str) -> Row:
+    """A run's figures, its leaves and its three best kept samples, as plain values."""
+    run = store.rows("SELECT * EXCLUDE (recipe_json) FROM runs WHERE run_id = ?", [run_id])[0]
+    leaves = store.rows("SELECT * EXCLUDE (run_id) FROM coverage WHERE run_id = ? ORDER BY method DESC, leaf", [run_id])
+    funnel = store.rows(
+        "SELECT * EXCLUDE (run_id) FROM funnel WHERE run_id = ? ORDER BY rows_in DESC, step, n DESC", [run_id]
+    )
+    kept = store.rows(
+        "SELECT sample_id, leaf, context, question, answer FROM samples WHERE run_id = ? AND status = 'kept' "
+        "QUALIFY row_number() OVER (PARTITION BY leaf ORDER BY position) = 1 ORDER BY position LIMIT ?",
+        [run_id, SAMPLES_SHOWN],
+    )
+    return {"run": run, "leaves": leaves, "funnel": funnel, "samples": kept}
+
+
+def show(console: Console, store: Store, outcome: Outcome, command: str) -> None:
+    """Print the report of a run that has just ended."""
+    run_id, progress = outcome.plan.run_id, outcome.progress
+    found = facts(store, run_id)
+    _leaves(console, found["leaves"])
+    _sums(console, found["run"], outcome)
+    _samples(console, found["samples"])
+    if outcome.status == "interrupted":
+        console.print(f"{INTERRUPTED.capitalize()}. Nothing is lost; go on with:  [bold]{escape(command)}[/]")
+    elif outcome.status == "budget":
+        console.print(f"Stopped: {escape(outcome.message)}. Nothing is lost; go on with:  [bold]{escape(command)}[/]")
+    elif outcome.status == "failed":
+        console.print(
+            f"[red]Stopped:[/] {escape(outcome.message)}\nMend that, then go on with:  [bold]{escape(command)}[/]"
+        )
+    elif progress.kept:
+        _next(console, outcome, found["samples"])
+
+
+def leaf_table(rows: object) -> Table:
+    """A table of leaves: wanted, made, kept, dropped, failed, and the main reason against."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("leaf", "wanted", "made", "kept", "dropped", "failed", "main reason"):
+        table.add_column(name, justify="left" if name in ("leaf", "main reason") else "right", overflow="fold")
+    assert isinstance(rows, list)  # store.rows made it
+    for row in rows:
+        numbers = [str(row[name]) for name in ("target", "made", "kept", "dropped", "failed")]
+        style = "yellow" if row["shortfall"] else ""
+        table.add_row(escape(str(row["leaf"])), *numbers, escape(str(row["main_reason"] or "")), style=style)
+    return table
+
+
+def _leaves(console: Console, rows: object) -> None:
+    console.print(leaf_table(rows))
+    assert isinstance(rows, list)  # store.rows made it
+    short = [row for row in rows if row["shortfall"]]
+    for row in short:
+        why = f"; main reason: {row['main_reason']}" if row["main_reason"] else ""
+        console.print(
+            f"[yellow]short:[/] {escape(str(row['leaf']))} lacks {row['shortfall']} of {row['target']}{escape(why)}"
+        )
+
+
+def _sums(console: Console, run: object, outcome: Outcome) -> None:
+    assert isinstance(run, dict)  # store.rows made it
+    tally, now = outcome.progress.tally, outcome.progress.seconds
+    console.print(
+        f"\nrun {run['run_id']}: {run['made']} made = {run['kept']} kept + {run['dropped']} dropped + "
+        f"{run['failed']} failed + {run['pending']} pending"
+    )
+    console.print(
+        f"this time: {tally.calls:,} model calls ({tally.replayed:,} answered from the ledger), "
+        f"{tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, {now:.1f} s; "
+        f"in all {run['calls']:,} calls, {run['seconds']:.1f} s"
+    )
+    if outcome.same_judge:
+        console.print("judge: the same model that wrote the samples; it favours its own words (recipe: `judge:`)")
+
+
+def _samples(console: Console, samples: object) -> None:
+    assert isinstance(samples, list)  # store.rows made it
+    for sample in samples:
+        console.rule(f"{sample['leaf']}  {sample['sample_id']}", align="left", style="dim")
+        if sample["context"]:
+            console.print(f"[dim]context [/] {escape(str(sample['context']))}")
+        console.print(f"[dim]question[/] {escape(str(sample['question']))}")
+        console.print(f"[dim]answer  [/] {escape(str(sample['answer']))}")
+
+
+def _next(console: Console, outcome: Outcome, samples: object) -> None:
+    assert isinstance(samples, list)  # store.rows made it
+    name = outcome.plan.recipe.name
+    console.rule("next", align="left", style="dim")
+    console.print(f"[bold]seedbed why {samples[0]['sample_id']}[/]   where a sample came from and why it was kept")
+    console.print(
+        '[bold]seedbed sql "SELECT step, reason, n FROM funnel ORDER BY n DESC"[/]   what was dropped, and why'
+    )
+    console.print(f"[bold]seedbed export {name} {name}.jsonl[/]   the kept samples, ready for TRL")

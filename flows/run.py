@@ -1,0 +1,209 @@
+"""One run from recipe to stored rows: opens what it needs, walks, and closes the books whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from flows.grow import Growth, Stage, direct
+from flows.methods import methods
+from flows.plan import Plan, make_plan
+from flows.progress import Progress
+from seedbed.engines import Engine, EngineError, ModelCard
+from seedbed.journal import lease
+from seedbed.ledger import BUDGET, Budget, Ledger, Recorded, Stopped
+from seedbed.recipe import HttpModel, Recipe, TransformersModel, read_recipe
+from seedbed.records import Leaf
+from seedbed.store import Store
+from seedbed.store.runs import begin, end
+from seedbed.taxonomy import read_documents, read_taxonomy
+
+INTERRUPTED = "interrupted"
+Status = Literal["done", "short", "failed", "budget", "interrupted"]
+Watch = Callable[[Plan, Progress], Coroutine[None, None, None]]
+EXIT_CODES: dict[Status, int] = {"done": 0, "short": 0, "failed": 1, "budget": 3, "interrupted": 130}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, for whoever reports it. `short` is done with some leaf below its target."""
+
+    plan: Plan
+    status: Status
+    message: str
+    progress: Progress
+    same_judge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Seedbed:
+    """A recipe read and checked together with everything it names."""
+
+    recipe: Recipe
+    leaves: tuple[Leaf, ...]
+
+
+def read(path: Path) -> Seedbed:
+    """Read a recipe, its taxonomy and its documents. Raises BadInput with every problem found."""
+    known = methods()
+    recipe = read_recipe(path, known.generator_options(), known.curator_options())
+    leaves = read_taxonomy(recipe.taxonomy) if recipe.taxonomy else ()
+    for step in recipe.generate:
+        pattern = getattr(step.options, "documents", None)
+        if pattern:
+            leaves += tuple(
+                Leaf(path=f"documents/{Path(document.name).stem}", kind="knowledge", seeds=(), documents=(document,))
+                for document in read_documents(pattern, path.parent)
+            )
+    return Seedbed(recipe, leaves)
+
+
+async def grow(
+    seedbed: Seedbed,
+    home: Path,
+    rows: int | None = None,
+    stage: Stage = direct,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Walk a recipe to its end, or preview `rows` rows of it; `watch` looks on as a task of its own.
+
+    Raises:
+        RunBusy: another process is at work on this very run.
+        StoreError, EngineError, ValueError: it cannot begin; nothing was started.
+    """
+    store = Store(home)
+    recipe = seedbed.recipe
+    try:
+        async with AsyncExitStack() as stack:
+            engine = await stack.enter_async_context(open_engine(recipe.model))
+            same = recipe.judge is None or recipe.judge == recipe.model
+            judge = (
+                engine if same or recipe.judge is None else await stack.enter_async_context(open_engine(recipe.judge))
+            )
+            cards = {"model": engine.card, "judge": judge.card}
+            plan = make_plan(recipe, seedbed.leaves, methods(), cards, rows)
+            stack.enter_context(lease(home, plan.run_id))
+            return await _walk(plan, store, (engine, judge), cards, stage, watch)
+    finally:
+        store.close()
+
+
+async def _walk(
+    plan: Plan,
+    store: Store,
+    engines: tuple[Engine, Engine],
+    cards: dict[str, ModelCard],
+    stage: Stage,
+    watch: Watch | None,
+) -> Outcome:
+    recipe, run_id = plan.recipe, plan.run_id
+    begin(store, run_id, recipe.name, recipe.model_dump_json(), cards, plan.targets, plan.preview)
+    minutes = recipe.budget.minutes
+    ledger = Ledger(store, run_id, Budget(recipe.budget.tokens, minutes * 60 if minutes else None))
+    progress = _progress(store, plan, ledger)
+    places = recipe.model.concurrency
+    model = Recorded(engines[0], ledger, run_id, places)
+    judge = model
+    if engines[1] is not engines[0] and recipe.judge is not None:
+        judge = Recorded(engines[1], ledger, run_id, recipe.judge.concurrency)
+        places += recipe.judge.concurrency
+    status: Status = "failed"
+    message = "stopped by an error"
+    watching = asyncio.create_task(watch(plan, progress)) if watch else None
+    try:
+        with _interruptible(ledger):
+            growth = Growth(plan, store, ledger, (model, judge), places + places // 4 + 1, progress, stage)
+            status, message = await _to_the_end(growth, store, run_id)
+    except asyncio.CancelledError:
+        status, message = "interrupted", INTERRUPTED
+        raise
+    except BaseException as error:
+        message = str(error) or type(error).__name__
+        raise
+    finally:
+        if watching:
+            watching.cancel()
+            await asyncio.wait([watching])
+        await _close_books(store, ledger, run_id, status, message, progress)
+    return Outcome(plan, status, message, progress, engines[0] is engines[1])
+
+
+async def _to_the_end(growth: Growth, store: Store, run_id: str) -> tuple[Status, str]:
+    try:
+        await growth.rounds()
+    except Stopped as stop:
+        reason = str(stop)
+        if reason == INTERRUPTED:
+            return "interrupted", reason
+        return ("budget" if reason.startswith(BUDGET) else "failed"), reason
+    short = store.rows("SELECT count(*) AS n FROM coverage WHERE run_id = ? AND shortfall > 0", [run_id])[0]["n"]
+    return ("short", f"{short} leaves short of their target") if short else ("done", "")
+
+
+async def _close_books(
+    store: Store, ledger: Ledger, run_id: str, status: str, message: str, progress: Progress
+) -> None:
+    try:
+        await ledger.close()
+    finally:
+        end(store, run_id, status, message, progress.seconds, ledger.tally.replayed)
+
+
+def _progress(store: Store, plan: Plan, ledger: Ledger) -> Progress:
+    progress = Progress(ledger.tally, plan.wanted)
+    before = store.rows("SELECT kept, dropped, failed FROM runs WHERE run_id = ?", [plan.run_id])[0]
+    progress.resume(*(int(str(before[state])) for state in ("kept", "dropped", "failed")))
+    return progress
+
+
+def open_engine(model: TransformersModel | HttpModel) -> Engine:
+    """The engine that a recipe asks for; an async context manager that closes it. Raises EngineError."""
+    if isinstance(model, HttpModel):
+        from seedbed.engines.http import HttpEngine
+
+        key = os.environ.get(model.api_key_env or "")
+        if model.api_key_env and not key:
+            raise EngineError(
+                f"the environment variable {model.api_key_env} is not set: put the server's API key in it"
+            )
+        return HttpEngine(
+            model.base_url,
+            model.model,
+            revision=model.revision,
+            licence=model.licence,
+            api_key=key,
+            concurrency=model.concurrency,
+            timeout=model.timeout,
+            retries=model.retries,
+        )
+    from seedbed.engines.transformers import TransformersEngine
+
+    return TransformersEngine(model.model, revision=model.revision, licence=model.licence, batch=model.concurrency)
+
+
+@contextmanager
+def _interruptible(ledger: Ledger) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let what is in flight end; a second Ctrl-C ends at once, and loses nothing either."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        ledger.stop(INTERRUPTED)
+        loop.remove_signal_handler(signal.SIGINT)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread (a Prefect worker)
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

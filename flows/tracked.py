@@ -1,0 +1,63 @@
+"""The same walk as a Prefect flow: one task a stage and shard, never one a row; progress as an artifact.
+
+Tasks get nothing to hash, store or retry: the ledger is the memory, and a flow run that died is simply run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from prefect import flow, task
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from flows.display import Gauge
+from flows.grow import Rows, Work
+from flows.plan import Plan
+from flows.progress import Progress
+from flows.run import Outcome, grow, read
+
+ARTIFACT_SECONDS = 2.0
+
+
+async def stage(name: str, work: Work) -> Rows:
+    """A stage as a Prefect task. Its rows stay in this process: results are neither persisted nor cached."""
+    held: list[Rows] = []
+
+    @task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
+    async def run_stage() -> int:
+        held.append(await work())
+        return len(held[0])
+
+    await run_stage()
+    return held[0]
+
+
+@flow(name="grow", flow_run_name="grow {recipe}", persist_result=False)
+async def grow_recipe(recipe: str, home: str, rows: int | None = None) -> Outcome:
+    """Grow a recipe into the store of a home folder; parameters are plain, so a deployment can be given them."""
+    outcome = await grow(read(Path(recipe)), Path(home), rows, stage, _watch)
+    if outcome.status == "failed":
+        raise RuntimeError(outcome.message)
+    return outcome
+
+
+async def _watch(plan: Plan, progress: Progress) -> None:
+    """Keep the flow run's progress artifact and its log up to date until cancelled."""
+    logger, gauge = get_run_logger(), Gauge(plan, progress)
+    artifact = await acreate_progress_artifact(0.0, key=f"seedbed-{plan.run_id}", description=f"run {plan.run_id}")
+    said = ""
+    try:
+        while True:
+            await asyncio.sleep(ARTIFACT_SECONDS)
+            if (line := gauge.line()) != said:
+                said = line
+                logger.info(line)
+                await aupdate_progress_artifact(artifact, gauge.fraction() * 100, line)
+            for notice in progress.notices:
+                logger.warning(notice)
+            progress.notices.clear()
+    finally:
+        await aupdate_progress_artifact(artifact, gauge.fraction() * 100, gauge.line())
