@@ -1,0 +1,333 @@
+"""A recipe: which models, which taxonomy, which methods in which order. Python and YAML mean the same thing.
+
+The methods' options models are handed in, because nothing here may import a method. A YAML recipe's faults are
+reported all at once, each with its line and what to write instead; secrets in it are refused, never repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic.json_schema import models_json_schema
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from seedbed.records import Frozen
+from seedbed.yamlfile import BadInput, Value, Where, kind, load, nearest
+
+EMBEDDED = "smollm2-135m"
+VLLM = (
+    "Seedbed does not start vLLM yet",
+    "Start it yourself (`vllm serve MODEL`) and write engine: http, base_url: http://127.0.0.1:8000/v1, model: MODEL",
+)
+ENV_ADVICE = "Keep it in an environment variable and give that variable's name: api_key_env: MY_KEY"
+Options = Mapping[str, type[BaseModel]]  # a method's name and the model of its options
+Fault = tuple[Where, str, str]  # where, what is wrong, what to write
+
+_SECRET_KEY = re.compile(r"(.*[_-])?(api_?key|token|secret|passw(or)?d|authorization|credentials?)", re.IGNORECASE)
+_SECRET_TEXT = re.compile(r"\b(sk-|hf_|gh[opsu]_|github_pat_|xox[bp]-|AKIA|Bearer )[A-Za-z0-9_-]{12,}")
+
+
+def _fault(what: str, write: str) -> PydanticCustomError:
+    return PydanticCustomError("recipe", "{what}. {write}", {"what": what, "write": write})
+
+
+class TransformersModel(Frozen):
+    """A model run in this process: the embedded one, or a local folder or name on the hub."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    engine: Literal["transformers"] = "transformers"
+    model: Annotated[str, Field(min_length=1)] = EMBEDDED
+    revision: str = ""
+    licence: str = "unknown"
+    concurrency: Annotated[int, Field(ge=1)] = 32
+
+
+def _base_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a bracket that is not closed
+        known = False
+    if not known:
+        raise _fault("this is no web address", "Write one such as http://127.0.0.1:8000/v1")
+    if parts.username or parts.password:
+        raise _fault("the address holds a name or password", ENV_ADVICE)
+    return url.rstrip("/")
+
+
+class HttpModel(Frozen):
+    """A model behind an OpenAI-compatible server. `api_key_env` names an environment variable; never the key."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    engine: Literal["http"] = "http"
+    base_url: Annotated[str, AfterValidator(_base_url)]
+    model: Annotated[str, Field(min_length=1)]
+    revision: str = "unspecified"
+    licence: str = "unknown"
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    concurrency: Annotated[int, Field(ge=1)] = 64
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Seconds that one call may take")] = 120.0
+    retries: Annotated[int, Field(ge=0)] = 4
+
+
+ENGINES: dict[str, type[BaseModel]] = {"transformers": TransformersModel, "http": HttpModel}
+
+
+def _model(value: object) -> object:
+    """A model's short name as its mapping; a clear word for what no engine of ours is."""
+    if isinstance(value, str):
+        if value == EMBEDDED:
+            return {"engine": "transformers", "model": value}
+        write = (
+            f"{nearest(value, [EMBEDDED])}. Any other model: {{engine: transformers, model: …}} or {{engine: http, …}}"
+        )
+        raise _fault(f"unknown model {value!r}", write)
+    if isinstance(value, dict):
+        engine = value.get("engine")
+        if engine == "vllm":
+            raise _fault(*VLLM)
+        if engine is None:
+            raise _fault("engine is missing", "Add engine: transformers (in this process) or engine: http (a server)")
+        if not isinstance(engine, str) or engine not in ENGINES:
+            raise _fault(f"unknown engine {engine!r}", nearest(str(engine), ENGINES))
+    elif not isinstance(value, BaseModel):
+        raise _fault(
+            f"this is {kind(value)}, not a model", f"Write {EMBEDDED}, or {{engine: http, base_url: …, model: …}}"
+        )
+    return value
+
+
+def _taxonomy(path: Path, info: ValidationInfo) -> Path:
+    """The folder, looked for beside the recipe first, then where we stand."""
+    folders = [Path((info.context or {}).get("folder", ".")), Path()]
+    for folder in folders:
+        if (folder / path).is_dir():
+            return (folder / path).resolve()
+    looked = " and ".join(dict.fromkeys(str((folder / path).resolve()) for folder in folders))
+    raise _fault(f"there is no folder {str(path)!r} (looked for {looked})", "Correct the path, or make the folder")
+
+
+Model = Annotated[
+    Annotated[TransformersModel | HttpModel, Field(discriminator="engine")],
+    BeforeValidator(_model),
+]
+
+
+class Step(Frozen):
+    """One method with its options."""
+
+    name: str
+    options: SerializeAsAny[InstanceOf[BaseModel]]
+
+
+class Budget(Frozen):
+    """What a run may spend; it then stops between calls, and running it again takes it up."""
+
+    tokens: Annotated[int, Field(gt=0)] | None = None
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class Recipe(Frozen):
+    """Everything that decides what a run makes. `judge` left out: the model judges its own work."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    model: Model
+    judge: Model | None = None
+    taxonomy: Annotated[Path, AfterValidator(_taxonomy)] | None = None
+    generate: Annotated[tuple[Step, ...], Field(min_length=1)]
+    curate: tuple[Step, ...] = ()
+    budget: Budget = Budget()
+
+
+ADVICE: dict[tuple[type[BaseModel] | None, str], str] = {
+    (Recipe, "name"): "Write lower-case letters, digits, - and _, at most 64, such as support-desk",
+    (HttpModel, "api_key_env"): ENV_ADVICE,
+}
+
+
+def read_recipe(path: Path, generators: Options, curators: Options) -> Recipe:
+    """The recipe in a YAML file, its paths taken from the file's folder.
+
+    Raises:
+        BadInput: anything wrong with it, all at once.
+    """
+    loaded = load(path)
+    value = loaded.value
+    if not isinstance(value, dict):
+        raise BadInput(loaded.problem((), f"the recipe is {kind(value)}", "Write name:, model: and generate: lines"))
+    value = {key: item for key, item in value.items() if item is not None}  # `budget:` with nothing under it
+    faults: list[Fault] = []
+    folder = path.parent
+    steps = {
+        "generate": _steps(value, "generate", (generators, curators), folder, faults),
+        "curate": _steps(value, "curate", (curators, generators), folder, faults),
+    }
+    try:
+        recipe = Recipe.model_validate({**value, **steps}, context={"folder": folder})
+    except ValidationError as error:
+        faults += [_recipe_fault(detail) for detail in error.errors() if detail["loc"][0] not in steps]
+    secrets = dict.fromkeys(_secrets(value, ()))
+    # Of a secret only its place is told, or another fault's text would repeat it.
+    faults = [fault for fault in faults if fault[0] not in secrets]
+    faults += [(where, f"{where[-1]} holds a secret", ENV_ADVICE) for where in secrets]
+    if faults:
+        problems = [loaded.problem(*fault) for fault in faults]
+        raise BadInput(*sorted(problems, key=lambda problem: problem.line))
+    return recipe
+
+
+def _secrets(value: Value, where: Where) -> Iterator[Where]:
+    """Where a text stands that is a secret by its key or by its looks."""
+    if isinstance(value, str):
+        named = isinstance(where[-1], str) and _SECRET_KEY.fullmatch(where[-1])
+        if value and (named or _SECRET_TEXT.search(value)):
+            yield where
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _secrets(item, (*where, key))
+    elif isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _secrets(item, (*where, at))
+
+
+def _steps(
+    value: dict[str, Value], key: str, tables: tuple[Options, Options], folder: Path, faults: list[Fault]
+) -> list[Step]:
+    """The steps under `generate` or `curate`; `tables` holds that list's methods, then those of the other."""
+    entries = value.get(key)
+    if isinstance(entries, list) and entries:
+        found = [_step(entry, (key, at), tables, folder, faults) for at, entry in enumerate(entries)]
+        return [step for step in found if step]
+    if key == "generate" or entries not in (None, []):
+        what = "missing" if key not in value else "empty" if entries in (None, []) else f"{kind(entries)}, not a list"
+        faults.append(((key,), f"{key} is {what}", f"Write {key}: and under it `- METHOD`. {nearest('', tables[0])}"))
+    return []
+
+
+def _step(
+    entry: Value, where: Where, tables: tuple[Options, Options], folder: Path, faults: list[Fault]
+) -> Step | None:
+    name: str
+    given: Value = None
+    match entry:
+        case str():
+            name = entry
+        case dict() if len(entry) == 1:
+            name, given = next(iter(entry.items()))
+        case dict():
+            write = "Write one `- METHOD:` an item, and indent its options by four more spaces than its dash"
+            faults.append((where, f"this step has {len(entry)} keys: {', '.join(entry)}", write))
+            return None
+        case _:
+            faults.append((where, f"this step is {kind(entry)}", "Write `- METHOD` or `- METHOD: {option: value}`"))
+            return None
+    if name not in tables[0]:
+        other = {"generate": "curate", "curate": "generate"}[str(where[0])]
+        hint = f"Move it to {other}:" if name in tables[1] else nearest(name, tables[0])
+        faults.append((where, f"unknown method {name!r} in {where[0]}", hint))
+        return None
+    if not isinstance(given, dict | None):
+        faults.append(((*where, name), f"the options of {name} are {kind(given)}", f"Write {name}: {{option: value}}"))
+        return None
+    options = _options(given or {}, (*where, name), tables[0][name], folder, faults)
+    return Step(name=name, options=options) if options else None
+
+
+def _options(
+    given: dict[str, Value], where: Where, model: type[BaseModel], folder: Path, faults: list[Fault]
+) -> BaseModel | None:
+    names = {field.alias or name for name, field in model.model_fields.items()} | model.model_fields.keys()
+    unknown = set() if model.model_config.get("extra") == "allow" else given.keys() - names
+    faults += [((*where, key), f"unknown key {key!r}", nearest(key, names)) for key in unknown]
+    known = {key: item for key, item in given.items() if key not in unknown}
+    try:
+        return model.model_validate(known, context={"folder": folder})
+    except ValidationError as error:
+        for detail in error.errors():
+            owner = model if len(detail["loc"]) == 1 else None
+            place, what, write = _fault_of(detail, detail["loc"], owner)
+            faults.append(((*where, *place), what, write))
+        return None
+
+
+def _recipe_fault(detail: ErrorDetails) -> Fault:
+    where, owner = detail["loc"], Recipe if len(detail["loc"]) == 1 else None
+    if where[0] in ("model", "judge") and len(where) > 1:  # pydantic puts the engine's name after the key
+        return _fault_of(detail, (where[0], *where[2:]), ENGINES.get(str(where[1])))
+    return _fault_of(detail, where, Budget if where[0] == "budget" else owner)
+
+
+def _fault_of(detail: ErrorDetails, where: Where, owner: type[BaseModel] | None) -> Fault:
+    """What pydantic says, in our words; `owner` is the model that the last key belongs to, where it is known."""
+    name = str(where[-1]) if where else "the value"
+    fields = owner.model_fields if owner else {}
+    told = detail.get("ctx", {})
+    match detail["type"]:
+        case "missing":
+            return where, f"{name} is missing", f"Add `{name}: …`"
+        case "extra_forbidden":
+            return where, f"unknown key {name!r}", nearest(name, fields)
+        case "recipe":
+            return where, f"{name}: {told['what']}", str(told["write"])
+        case "value_error":
+            return where, f"{name}: {told['error']}", "Correct it"
+    what = re.sub(r"^(Input|String|Value|List|Tuple)\b", name, detail["msg"])
+    if (owner, name) in ADVICE:
+        return where, what, ADVICE[owner, name]
+    default = fields[name].default if name in fields else None
+    return (
+        where,
+        what,
+        f"Write for example {name}: {default}" if isinstance(default, str | int | float) else "Correct it",
+    )
+
+
+def recipe_schema(generators: Options, curators: Options) -> dict[str, Any]:
+    """JSON schema of a recipe file, for editors."""
+    models: list[type[BaseModel]] = [Recipe, Step, *ENGINES.values(), *generators.values(), *curators.values()]
+    named, shared = models_json_schema([(model, "validation") for model in dict.fromkeys(models)])
+    references = {model: reference for (model, _), reference in named.items()}
+    definitions: dict[str, Any] = shared["$defs"]
+
+    def definition(model: type[BaseModel]) -> str:
+        return str(references[model]["$ref"].rpartition("/")[2])
+
+    recipe = definitions.pop(definition(Recipe))
+    definitions.pop(definition(Step))
+    definitions.pop("BaseModel", None)  # what a step's options are before their method is known
+    for engine in ENGINES.values():  # a default in Python, but in a file the word that tells the engines apart
+        definitions[definition(engine)].setdefault("required", []).append("engine")
+    properties = recipe["properties"]
+    for key in ("model", "judge"):
+        properties[key] = {"anyOf": [{"const": EMBEDDED}, properties[key]]}
+    for key, methods in (("generate", generators), ("curate", curators)):
+        forms = [form for name, model in methods.items() for form in _step_forms(name, model, references[model])]
+        properties[key] = {"type": "array", "items": {"oneOf": forms}}
+    properties["generate"]["minItems"] = 1
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **recipe, "$defs": definitions}
+
+
+def _step_forms(name: str, model: type[BaseModel], reference: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A step as its bare name, where every option has a default, and as its name with options."""
+    bare = not any(field.is_required() for field in model.model_fields.values())
+    if bare:
+        yield {"const": name}
+    options = {"anyOf": [reference, {"type": "null"}]} if bare else dict(reference)
+    yield {"type": "object", "properties": {name: options}, "required": [name], "additionalProperties": False}
