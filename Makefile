@@ -43,7 +43,7 @@ lock:
 	sed -i -E 's/^([a-z0-9-]+==[^+ ]+)\+[a-z0-9.]+/\1/' requirements/core.txt requirements/dev.txt
 	rm -rf .venv-lock
 
-COMPILE := --quiet --upgrade --allow-unsafe --strip-extras --no-header --annotation-style=line \
+COMPILE := --quiet --upgrade --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 clean:

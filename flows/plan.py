@@ -159,7 +159,7 @@ def _identity(
     recipe: Recipe, plots: Sequence[Plot], methods: Methods, cards: dict[str, ModelCard], rows: int | None
 ) -> str:
     facts = {
-        "recipe": recipe.model_dump(mode="json", exclude={"taxonomy", "budget"}),
+        "recipe": recipe.name,  # not where a server is, how fast it may be asked or what may be spent
         "steps": [[step.name, step.options.model_dump(mode="json")] for step in (*recipe.generate, *recipe.curate)],
         "plots": [[plot.method, plot.wanted, dataclasses.asdict(plot.leaf)] for plot in plots],
         "models": {role: dataclasses.asdict(card) for role, card in cards.items()},

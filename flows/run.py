@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from flows.grow import Growth, Stage, direct
 from flows.methods import methods
@@ -23,6 +23,10 @@ from seedbed.records import Leaf
 from seedbed.store import Store
 from seedbed.store.runs import begin, end
 from seedbed.taxonomy import read_documents, read_taxonomy
+
+if TYPE_CHECKING:
+    from seedbed.engines.http import HttpEngine
+    from seedbed.engines.transformers import TransformersEngine
 
 INTERRUPTED = "interrupted"
 Status = Literal["done", "short", "failed", "budget", "interrupted"]
@@ -162,29 +166,32 @@ def _progress(store: Store, plan: Plan, ledger: Ledger) -> Progress:
     return progress
 
 
-def open_engine(model: TransformersModel | HttpModel) -> Engine:
-    """The engine that a recipe asks for; an async context manager that closes it. Raises EngineError."""
+def open_engine(model: TransformersModel | HttpModel) -> TransformersEngine | HttpEngine:
+    """The engine that a recipe asks for, to be entered and left. Raises EngineError."""
     if isinstance(model, HttpModel):
-        from seedbed.engines.http import HttpEngine
-
-        key = os.environ.get(model.api_key_env or "")
-        if model.api_key_env and not key:
-            raise EngineError(
-                f"the environment variable {model.api_key_env} is not set: put the server's API key in it"
-            )
-        return HttpEngine(
-            model.base_url,
-            model.model,
-            revision=model.revision,
-            licence=model.licence,
-            api_key=key,
-            concurrency=model.concurrency,
-            timeout=model.timeout,
-            retries=model.retries,
-        )
+        return open_http(model)
     from seedbed.engines.transformers import TransformersEngine
 
     return TransformersEngine(model.model, revision=model.revision, licence=model.licence, batch=model.concurrency)
+
+
+def open_http(model: HttpModel) -> HttpEngine:
+    """The client of an OpenAI-compatible server; its key comes from the environment. Raises EngineError."""
+    from seedbed.engines.http import HttpEngine
+
+    key = os.environ.get(model.api_key_env or "")
+    if model.api_key_env and not key:
+        raise EngineError(f"the environment variable {model.api_key_env} is not set: put the server's API key in it")
+    return HttpEngine(
+        model.base_url,
+        model.model,
+        revision=model.revision,
+        licence=model.licence,
+        api_key=key,
+        concurrency=model.concurrency,
+        timeout=model.timeout,
+        retries=model.retries,
+    )
 
 
 @contextmanager

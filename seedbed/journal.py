@@ -55,7 +55,7 @@ class Journal:
 
     def write(self, row: CallRow) -> None:
         """Append one call. Raises StoreError where the disk is full."""
-        line = orjson.dumps(row) + b"\n"
+        line = orjson.dumps(tuple(row)) + b"\n"
         try:
             if os.write(self._file, line) != len(line):
                 raise OSError("short write")

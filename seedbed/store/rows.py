@@ -70,10 +70,9 @@ class Judged(NamedTuple):
 
 def add_calls(connection: duckdb.DuckDBPyConnection, calls: Sequence[CallRow]) -> int:
     """Append calls; the row number of the first, for the ledger's index. Rows keep their order."""
-    row = connection.execute("SELECT coalesce(max(rowid) + 1, 0) FROM base.calls").fetchone()
-    assert row is not None  # an aggregate has one row
+    [(first,)] = connection.execute("SELECT coalesce(max(rowid) + 1, 0) FROM base.calls").fetchall()
     _insert(connection, "calls", CALLS, calls)
-    return int(row[0])
+    return int(first)
 
 
 def add_judged(connection: duckdb.DuckDBPyConnection, run_id: str, judged: Sequence[Judged]) -> None:

@@ -34,7 +34,7 @@ def begin(
     """Enter a run, or take it up again; targets are (method, leaf, rows wanted)."""
     cards = {role: {name: getattr(card, name) for name in card.__slots__} for role, card in models.items()}
     with store.writing() as db:
-        known = db.execute("SELECT 1 FROM base.runs WHERE run_id = ?", [run_id]).fetchone()
+        known = db.execute("SELECT 1 FROM base.runs WHERE run_id = ?", [run_id]).fetchall()
         if known:
             db.execute("UPDATE base.runs SET status = 'running', message = '' WHERE run_id = ?", [run_id])
             return

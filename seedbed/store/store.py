@@ -165,11 +165,10 @@ def _apply(connection: duckdb.DuckDBPyConnection, migrations: Sequence[tuple[str
 
 def _version(connection: duckdb.DuckDBPyConnection) -> int:
     try:
-        row = connection.execute("SELECT coalesce(max(version), 0) FROM applied").fetchone()
+        [(version,)] = connection.execute("SELECT coalesce(max(version), 0) FROM applied").fetchall()
     except duckdb.CatalogException as error:
         raise StoreError("the file is a DuckDB database, but no Seedbed store; choose another --home") from error
-    assert row is not None  # an aggregate has one row
-    return int(row[0])
+    return int(version)
 
 
 def _back_up(connection: duckdb.DuckDBPyConnection, backup: Path) -> None:
