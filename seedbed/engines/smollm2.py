@@ -65,14 +65,14 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _weights() -> Path:
@@ -93,7 +93,8 @@ def _convert(weights: Path, folder: Path) -> None:
         config = loaded.config
         if hasattr(config, "quantization_config"):
             del config.quantization_config  # else the copy would still claim to be GGUF
-        model = AutoModelForCausalLM.from_config(config)  # what came from GGUF refuses to be saved
+        model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+        # A fresh copy, because what came from GGUF refuses to be saved.
         model.load_state_dict(loaded.state_dict())
         model.save_pretrained(folder)
         AutoTokenizer.from_pretrained(where, gguf_file=name).save_pretrained(folder)
