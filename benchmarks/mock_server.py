@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -245,11 +246,12 @@ class Connection(asyncio.Protocol):
 
 
 async def serve(flags: argparse.Namespace) -> None:
-    """Listen on loopback until killed."""
+    """Listen on loopback until killed, or until the parent that was named is gone."""
     loop, desk = asyncio.get_running_loop(), Desk(flags)
     server = await loop.create_server(lambda: Connection(desk, loop), "127.0.0.1", flags.port)
     print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
-    await server.serve_forever()
+    while flags.parent in (0, os.getppid()):  # a test that was killed leaves no server behind
+        await asyncio.sleep(1)
 
 
 def read_flags(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -259,7 +261,7 @@ def read_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--retry-after", type=float, help="answer 429 with this header")
     parser.add_argument("--fault-every", type=int, default=1, help="fault each Nth request by its hash")
     parser.add_argument("--fault-times", type=int, default=0, help="a request is well after failing so often")
-    for number in ("port", "status"):
+    for number in ("port", "status", "parent"):
         parser.add_argument(f"--{number}", type=int, default=0)
     for fault in ("prose", "half-json", "empty", "hang", "html", "drop"):
         parser.add_argument(f"--{fault}", action="store_true")
@@ -269,7 +271,7 @@ def read_flags(arguments: list[str] | None = None) -> argparse.Namespace:
 @contextmanager
 def running(**flags: float) -> Iterator[str]:
     """The server in a process of its own; yields its base_url. `running(status=500, html=True)`."""
-    command = [sys.executable, str(Path(__file__).resolve())]
+    command = [sys.executable, str(Path(__file__).resolve()), "--parent", str(os.getpid())]
     for name, value in flags.items():
         flag = f"--{name.replace('_', '-')}"
         command += [flag] * value if isinstance(value, bool) else [flag, str(value)]
