@@ -289,14 +289,9 @@ def _fault_of(detail: ErrorDetails, where: Where, owner: type[BaseModel] | None)
         case "value_error":
             return where, f"{name}: {told['error']}", "Correct it"
     what = re.sub(r"^(Input|String|Value|List|Tuple)\b", name, detail["msg"])
-    if (owner, name) in ADVICE:
-        return where, what, ADVICE[owner, name]
     default = fields[name].default if name in fields else None
-    return (
-        where,
-        what,
-        f"Write for example {name}: {default}" if isinstance(default, str | int | float) else "Correct it",
-    )
+    write = f"Write for example {name}: {default}" if isinstance(default, int | float) else "Correct it"
+    return where, what, ADVICE.get((owner, name), "Put it in quotes" if detail["type"] == "string_type" else write)
 
 
 def recipe_schema(generators: Options, curators: Options) -> dict[str, Any]:

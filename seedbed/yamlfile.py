@@ -196,6 +196,8 @@ def _broken(path: Path, error: yaml.MarkedYAMLError) -> Problem:
         write = 'Put text that holds ": " in quotes, or under `|` on lines of its own'
     elif "'\\t'" in problem:
         write = "Indent with spaces, never with a tab"
+    elif "cannot start any token" in problem or re.search("an (alias|anchor)", error.context or ""):
+        write = "Put text that starts with this character in quotes"
     elif "found another document" in problem:
         write = "Keep one document in the file: take out the second `---`"
     else:
