@@ -43,7 +43,8 @@ def run(recipe: RecipePath, home: Home = HOME, as_json: Json = False) -> None:
     if as_json:
         _print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan.run_id)})
     else:
-        show(_console(), store, outcome, shlex.join(["seedbed", *sys.argv[1:]]))
+        here = "" if home == HOME else f" --home {shlex.quote(str(home))}"
+        show(_console(), store, outcome, shlex.join(["seedbed", *sys.argv[1:]]), here)
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 

@@ -21,11 +21,11 @@ from flows.plan import JudgeStep, Plan, Plot
 from flows.progress import Failure, Progress
 from seedbed.engines import Engine, EngineError
 from seedbed.ledger import Ledger, Stopped
-from seedbed.records import Content, Sample, Unit, Verdict
+from seedbed.records import Content, Draft, Sample, Unit, Verdict
 from seedbed.replies import Unreadable
 from seedbed.store import Store
 from seedbed.store.rows import Judged
-from seedbed.store.runs import ENGINE_FAILURE, announce, hashes_before, open_places, store_shard
+from seedbed.store.runs import ENGINE_FAILURE, announce, finish_shard, hashes_before, open_places
 
 SHARDS_UNDER_WAY = 3
 
@@ -106,7 +106,6 @@ class Growth:
             tasks = [t for t in tasks if not t.done() or t.exception()] + [task]
             before = selected
         _raise_first(await asyncio.gather(*tasks, return_exceptions=True))
-        self._alarm(over=True)
 
     def _cut(self, places: pa.Table, attempt: int) -> tuple[tuple[Unit, Plot], ...]:
         columns = (places[name].to_pylist() for name in ("method", "leaf", "ordinal"))
@@ -127,8 +126,8 @@ class Growth:
                 elif step:
                     rows = await self._stage(f"judge {shard.number}", partial(self._judge_all, rows, step))
             rows = [self._closed(row, last=True) if row.sample.status == "pending" else row for row in rows]
-            await self._ledger.flush()  # calls first: no outcome is stored before what it came from
-            await asyncio.to_thread(store_shard, self._store, self._plan.run_id, shard.number, rows)
+            await self._ledger.flush(partial(finish_shard, self._plan.run_id, shard.number, rows))
+            self._alarm(shard_over=True)
         finally:
             if not selected.done():
                 selected.cancel()
@@ -157,16 +156,12 @@ class Growth:
             try:
                 draft = await plot.generator.make(unit, self._engine, self._judge, plot.options)
             except (Unreadable, EngineError) as problem:
-                return self._closed(Judged(position, self._failed(empty, unit.method, problem), ()))
-            sample = empty.model_copy(
-                update={
-                    "kind": draft.kind,
-                    "content": draft.content,
-                    "parents": draft.parents,
-                    "call_ids": draft.call_ids,
-                }
-            )
-            return self._closed(_ruled(Judged(position, sample, ()), draft.verdicts))
+                made = Judged(position, self._failed(empty, unit.method, problem), ())
+            else:
+                made = _ruled(Judged(position, _filled(empty, draft), ()), draft.verdicts)
+        self._progress.tried()
+        self._alarm()
+        return self._closed(made)
 
     async def _judge_one(self, row: Judged, judges: tuple[JudgeStep, ...], last: bool) -> Judged:
         if row.sample.status != "pending":
@@ -208,11 +203,10 @@ class Growth:
             row = row._replace(sample=row.sample.model_copy(update={"status": "kept"}))
         if row.sample.status != "pending":
             self._progress.outcome(row.sample)
-            self._alarm()
         return row
 
-    def _alarm(self, over: bool = False) -> None:
-        notice = self._progress.first_batch(over)
+    def _alarm(self, shard_over: bool = False) -> None:
+        notice = self._progress.alarm(shard_over)
         if notice:
             self._progress.notices.append(notice)
             if self._progress.nothing_answered():
@@ -220,6 +214,11 @@ class Growth:
 
 
 _NOTHING = Content()
+
+
+def _filled(sample: Sample, draft: Draft) -> Sample:
+    update = {name: getattr(draft, name) for name in ("kind", "content", "parents", "call_ids")}
+    return sample.model_copy(update=update)
 
 
 def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:

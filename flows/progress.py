@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from seedbed.ledger import Tally
 from seedbed.records import Sample
 
-FIRST_ROWS = 16  # the alarm speaks once so many rows have an outcome, or the first round is over
+FIRST_ROWS = 16  # the alarm speaks once so many rows were tried, or the first shard is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,11 @@ class Progress:
     since: float = field(default_factory=time.monotonic)
     notices: list[str] = field(default_factory=list)
     _fresh: int = 0
+    _tried: int = 0
     _reasons: Counter[str] = field(default_factory=Counter)
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     _examples: dict[tuple[str, str], str] = field(default_factory=dict)
-    _spoken: bool = False
+    _silent: set[str] = field(default_factory=set)
 
     @property
     def done(self) -> int:
@@ -75,27 +76,39 @@ class Progress:
         self._failures[kind] += 1
         self._examples.setdefault(kind, failure.raw)
 
-    def first_batch(self, over: bool = False) -> str:
-        """What is wrong with the first batch, once; "" while it is too early or all is well.
+    def tried(self) -> None:
+        """Count a row that its generator has come to an end with, well or not."""
+        self._tried += 1
 
-        Half of the rows failing, or under a tenth kept, is said with the commonest reasons.
+    def alarm(self, shard_over: bool = False) -> str:
+        """What is wrong with the first batch, each thing once; "" while it is too early to say or all is well.
+
+        Half of the first rows failing is said as soon as `FIRST_ROWS` were tried; under a tenth of them kept, once
+        every row of the first shard has its outcome (rows that are dropped early come first).
         """
-        if self._spoken or not self._fresh or (self._fresh < FIRST_ROWS and not over):
-            return ""
-        self._spoken = True
         failed = sum(self._failures.values())
-        kept = self._fresh - sum(self._reasons.values()) - failed
-        if failed * 2 >= self._fresh:
-            return f"{failed} of the first {self._fresh} rows failed. {self.raw_failures()}"
-        if kept * 10 < self._fresh:
-            reasons = "; ".join(f"{reason} ({n})" for reason, n in self._reasons.most_common(3))
-            heard = f" {self.raw_failures()}" if failed else ""
-            return f"only {kept} of the first {self._fresh} rows were kept. Commonest reasons: {reasons}.{heard}"
+        if self._tried >= FIRST_ROWS or shard_over:
+            if failed * 2 >= self._tried > 0 and self._once("failures"):
+                self._silent.add("kept")
+                return f"{failed} of the first {self._tried} rows failed. {self.raw_failures()}"
+            self._silent.add("failures")
+        if shard_over and self._once("kept"):
+            kept = self._fresh - sum(self._reasons.values()) - failed
+            if self._fresh and kept * 10 < self._fresh:
+                reasons = "; ".join(f"{reason} ({n})" for reason, n in self._reasons.most_common(3))
+                heard = f" {self.raw_failures()}" if failed else ""
+                return f"only {kept} of the first {self._fresh} rows were kept. Commonest reasons: {reasons}.{heard}"
         return ""
 
     def nothing_answered(self) -> bool:
         """Whether every row so far failed: going on would only spend more."""
-        return self._fresh > 0 and sum(self._failures.values()) == self._fresh
+        return self._tried > 0 and sum(self._failures.values()) >= self._tried
+
+    def _once(self, what: str) -> bool:
+        if what in self._silent:
+            return False
+        self._silent.add(what)
+        return True
 
     def raw_failures(self) -> str:
         """The three commonest raw failures, each with an example as the model or server gave it."""

@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import orjson
+from duckdb import DuckDBPyConnection
 from pydantic import BaseModel
 
 from seedbed.engines import Choice, Engine, EngineError, Messages, ModelCard, Reply, Sampling
@@ -119,12 +120,12 @@ class Ledger:
             self.stop(str(error))  # pay for nothing that cannot be recorded
             raise
 
-    async def flush(self) -> None:
-        """Commit what is recorded so far to the store."""
+    async def flush(self, then: Callable[[DuckDBPyConnection], None] | None = None) -> None:
+        """Commit what is recorded so far; and `then`, what came of these calls, in the same transaction."""
         async with self._flushing:
             rows, segment = list(self._fresh.values()), self._journal.turn()
             self._flushed_at = time.monotonic()
-            first = await asyncio.to_thread(self._commit, rows) if rows else 0
+            first = await asyncio.to_thread(self._commit, rows, then) if rows or then else 0
             segment.unlink()
             self._index.add([(row.call_id, first + i) for i, row in enumerate(rows) if row.status == "ok"])
             for row in rows:
@@ -140,9 +141,12 @@ class Ledger:
         finally:
             self._journal.close()
 
-    def _commit(self, rows: Sequence[CallRow]) -> int:
+    def _commit(self, rows: Sequence[CallRow], then: Callable[[DuckDBPyConnection], None] | None) -> int:
         with self._store.writing() as connection:
-            return add_calls(connection, rows)
+            first = add_calls(connection, rows)
+            if then:
+                then(connection)
+        return first
 
     async def _block(self, number: int) -> dict[str, CallRow]:
         found = self._blocks.get(number)
@@ -207,9 +211,9 @@ class Recorded:
     def __init__(self, engine: Engine, ledger: Ledger, run_id: str, concurrency: int) -> None:
         self._engine, self._ledger, self._run_id = engine, ledger, run_id
         self._slots = asyncio.Semaphore(concurrency)
-        self._asked: dict[str, asyncio.Future[None]] = {}
-        card = engine.card
-        self._identity = [card.model, card.revision]
+        self._asked: dict[str, asyncio.Future[None] | None] = {}
+        self._identity = engine.card.model, engine.card.revision
+        self._digest = hashlib.blake2b(orjson.dumps(self._identity), digest_size=12)
 
     @property
     def card(self) -> ModelCard:
@@ -256,29 +260,33 @@ class Recorded:
         return Choice(answer["probabilities"], answer["mass"], row.tokens_in, row.call_id)
 
     async def _answer(self, messages: Messages, request: Mapping[str, object], step: str, call: _Call) -> CallRow:
-        prompt = orjson.dumps(messages)
-        asked = orjson.dumps(request)
-        digest = hashlib.blake2b(orjson.dumps(self._identity), digest_size=12)
+        prompt, asked = orjson.dumps(messages), orjson.dumps(request)
+        digest = self._digest.copy()
         digest.update(prompt)
         digest.update(asked)
         call_id = digest.hexdigest()
-        tally = self._ledger.tally
         while True:
             row = await self._ledger.find(call_id)
             if row is not None:
-                tally.replayed += 1
+                self._ledger.tally.replayed += 1
                 return row
-            twin = self._asked.get(call_id)
-            if twin is None:
+            if call_id not in self._asked:
                 break
-            await asyncio.wait([twin])  # somebody is asking the very same: use that answer, if it comes
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asked[call_id] = done
+            await self._twin(call_id)
+        self._asked[call_id] = None
         try:
             return await self._pay(call_id, prompt.decode(), asked.decode(), step, call)
         finally:
-            del self._asked[call_id]
-            done.set_result(None)
+            waiting = self._asked.pop(call_id)
+            if waiting:
+                waiting.set_result(None)
+
+    async def _twin(self, call_id: str) -> None:
+        """Wait for whoever is asking the very same, and use that answer if it comes."""
+        waiting = self._asked[call_id]
+        if waiting is None:
+            waiting = self._asked[call_id] = asyncio.get_running_loop().create_future()
+        await asyncio.wait([waiting])
 
     async def _pay(self, call_id: str, prompt: str, request: str, step: str, call: _Call) -> CallRow:
         tally, (model, revision) = self._ledger.tally, self._identity

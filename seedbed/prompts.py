@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BeforeValidator, ValidationInfo
 
@@ -37,9 +38,18 @@ class BadPrompt(ValueError):
     """A prompt template that cannot be used: which, and why."""
 
 
+_GLOBALS = dict(_SANDBOX.globals)
+
+
 @lru_cache(maxsize=256)
 def _compiled(text: str) -> Template:
     return _SANDBOX.from_string(_TURN.sub(lambda turn: f"{OPEN}{turn[1]}{CLOSE}", text))
+
+
+def _filled(template: Template, values: dict[str, object]) -> str:
+    """What `template.render` does, without the copies of the globals that it makes at each call."""
+    context = Context(_SANDBOX, {**_GLOBALS, **values}, None, template.blocks)
+    return "".join(template.root_render_func(context))
 
 
 def render(text: str, **values: object) -> list[Message]:
@@ -49,7 +59,7 @@ def render(text: str, **values: object) -> list[Message]:
         BadPrompt: the template names a value that it is not given, is no valid Jinja, or has no turn.
     """
     try:
-        rendered = _compiled(text).render(values)
+        rendered = _filled(_compiled(text), values)
     except TemplateError as error:
         raise BadPrompt(f"{error} (given: {', '.join(sorted(values))}), in the prompt:\n{text[:300]}") from error
     turns = rendered.split(OPEN)[1:]

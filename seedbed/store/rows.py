@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import duckdb
@@ -91,7 +91,7 @@ def add_judged(connection: duckdb.DuckDBPyConnection, run_id: str, judged: Seque
 
 def microseconds() -> int:
     """Now, UTC, as the store's timestamps count."""
-    return int(datetime.now(UTC).timestamp() * 1_000_000)
+    return time.time_ns() // 1000
 
 
 def _sample_row(run_id: str, row: Judged, now: int) -> tuple[object, ...]:

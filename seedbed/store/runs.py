@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+from duckdb import DuckDBPyConnection
 
 from seedbed.engines import ModelCard
 from seedbed.errors import InputError
@@ -89,11 +90,10 @@ def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) 
     return {number for (number,) in done}
 
 
-def store_shard(store: Store, run_id: str, shard: int, judged: Sequence[Judged]) -> None:
-    """The outcome of every row of a shard, in one transaction."""
-    with store.writing() as db:
-        add_judged(db, run_id, judged)
-        db.execute("UPDATE base.shards SET done = true WHERE run_id = ? AND shard = ?", [run_id, shard])
+def finish_shard(run_id: str, shard: int, judged: Sequence[Judged], db: DuckDBPyConnection) -> None:
+    """The outcome of every row of a shard, inside the transaction that the caller has begun."""
+    add_judged(db, run_id, judged)
+    db.execute("UPDATE base.shards SET done = true WHERE run_id = ? AND shard = ?", [run_id, shard])
 
 
 def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> pa.Table:
@@ -134,8 +134,9 @@ def hashes_before(store: Store, run_id: str, recipe: str, step: str) -> npt.NDAr
     Those this run let through `step` so far, and those that other recipes' runs had kept when this run began.
     Earlier runs of the same recipe are its former editions, not rivals.
     """
-    found = store.query(
-        """
+    with store.reading() as db:
+        found = db.execute(
+            """
         SELECT DISTINCT ('0x' || text_hash)::UBIGINT AS hash FROM (
             SELECT text_hash FROM base.samples s JOIN base.verdicts v USING (run_id, sample_id)
             WHERE run_id = $run AND v.step = $step AND v.keep
@@ -145,10 +146,9 @@ def hashes_before(store: Store, run_id: str, recipe: str, step: str) -> npt.NDAr
               AND s.created_at < (SELECT started_at FROM base.runs WHERE run_id = $run))
         WHERE text_hash <> '' ORDER BY hash
         """,
-        {"run": run_id, "recipe": recipe, "step": step},
-    )
-    hashes: npt.NDArray[np.uint64] = found["hash"].to_numpy()
-    return hashes
+            {"run": run_id, "recipe": recipe, "step": step},
+        ).fetchnumpy()
+    return np.asarray(found["hash"], dtype=np.uint64)
 
 
 def kept_batches(store: Store, run_id: str, rows: int = 4096) -> Iterator[pa.Table]:
