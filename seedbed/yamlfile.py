@@ -113,7 +113,7 @@ def _text(path: Path) -> str:
         what = f"the file is larger than {MAX_BYTES >> 20} MiB"
         raise BadInput(Problem(str(path), 0, what, "Split it, or put long texts in documents of their own"))
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         what = f"the file is not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start}"

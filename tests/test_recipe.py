@@ -96,6 +96,11 @@ def test_a_recipe_in_python_takes_no_options_that_no_method_has_checked():
         )
 
 
+def test_no_call_may_take_for_ever():
+    with pytest.raises(ValidationError, match="finite number"):
+        HttpModel(base_url="http://127.0.0.1/", model="m", timeout=float("inf"))
+
+
 def test_a_recipe_does_not_change_after_it_is_made(tmp_path):
     recipe = read(tmp_path, GOOD)
     with pytest.raises(ValidationError, match="frozen"):

@@ -99,7 +99,7 @@ def test_a_skill_reads_with_or_without_a_version(tmp_path, version):
         ("knowledge/a", GOOD, "knowledge"),
         ("elsewhere/a", f"domain: Birds\n{GOOD}", "knowledge"),
         ("elsewhere/a", f"document: {{patterns: ['*.md']}}\n{GOOD}", "knowledge"),
-        ("elsewhere/a", NESTED, "knowledge"),
+        ("elsewhere/a", NESTED[NESTED.index("seed_examples") :], "knowledge"),
         ("skills/knowledge", GOOD, "skill"),
     ],
 )
@@ -162,6 +162,7 @@ def test_a_leaf_s_documents_are_read_from_its_folder(tmp_path):
         (f"documents: a.md\n{GOOD}", 1, "documents is a text, not a list", "[handbook.md]"),
         (f"documents:\n  - absent.md\n{GOOD}", 2, "there is no such file", "put the file there"),
         (f"documents:\n  - ../b/a.md\n{GOOD}", 2, "leads out of the leaf's folder", "beside the qna.yaml"),
+        (f"documents:\n  - ../leaf/ok.md\n{GOOD}", 2, "leads out of the leaf's folder", "beside the qna.yaml"),
         (f"documents:\n  - /etc/passwd\n{GOOD}", 2, "leads out of the leaf's folder", "beside the qna.yaml"),
         (f"documents:\n  - ok.md\n  - link.md\n{GOOD}", 3, "link that leads out", "copy"),
         (f"documents:\n  - circle.md\n{GOOD}", 2, "there is no such file", "name"),
@@ -192,6 +193,11 @@ def test_a_fault_says_where_what_and_what_to_write(tmp_path, text, line, what, a
     assert (problem.file, problem.line, more) == (str(folder / "qna.yaml"), line, [])
     assert what in problem.what
     assert advice in problem.write
+
+
+def test_a_document_is_named_from_its_leaf_even_where_its_whole_path_leads_there(tmp_path):
+    (problem,) = faults(tree(tmp_path, leaf=f"documents: ['{tmp_path}/leaf/ok.md']\n{GOOD}"))
+    assert "leads out" in problem.what
 
 
 def test_the_faults_of_all_files_come_at_once(tmp_path):
