@@ -1,0 +1,337 @@
+"""Whole runs by the command line, against a scripted server: nothing paid twice, books that balance, plain errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.mock_server import running
+
+ROOT = Path(__file__).parent.parent
+SEEDBED = [sys.executable, "-c", "from flows.cli import main; main()"]
+CURATE: list[object] = ["exact_duplicates", "rules", {"critique": {"keep_at": 3.5}}, {"coverage": {"attempts": 4}}]
+
+
+def recipe(folder: Path, base_url: str, per_leaf: int = 6, **changes) -> Path:
+    """A recipe on the scripted server and the starter taxonomy's skills."""
+    facts = {
+        "name": "scripted",
+        "model": {"engine": "http", "base_url": base_url, "model": "mock", "concurrency": 8, **changes.pop("model", {})},
+        "taxonomy": str(ROOT / "taxonomies" / "starter"),
+        "generate": [{"skills": {"per_leaf": per_leaf}}],
+        "curate": CURATE,
+        **changes,
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(facts))
+    return path
+
+
+def start(*arguments: object, home: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SEEDBED_HOME": str(home)}
+    environment.pop("PREFECT_API_URL", None)
+    command = [*SEEDBED, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def seedbed(*arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
+    process = start(*arguments, home=home)
+    out, err = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def facts(*arguments: object, home: Path):
+    done = seedbed(*arguments, "--json", home=home)
+    assert done.returncode in (0, 1, 3), done.stderr
+    return json.loads(done.stdout)
+
+
+def sql(statement: str, home: Path):
+    return facts("sql", statement, home=home)
+
+
+def exported(home: Path, name: str = "scripted") -> bytes:
+    path = home.with_suffix(".jsonl")
+    done = seedbed("export", name, path, home=home)
+    assert done.returncode == 0, done.stderr
+    return path.read_bytes()
+
+
+def stats(base_url: str) -> dict[str, int]:
+    from urllib.request import urlopen
+
+    with urlopen(base_url.removesuffix("/v1") + "/stats") as answer:
+        found: dict[str, int] = json.load(answer)
+    return found
+
+
+BALANCE = "SELECT count(*) AS n FROM runs WHERE made <> kept + dropped + failed + pending"
+
+
+def test_every_leaf_gets_exactly_its_target_and_the_books_balance(tmp_path):
+    with running() as base_url:
+        found = facts("run", recipe(tmp_path, base_url), home=tmp_path / "home")
+    assert found["status"] == "done" and found["run"]["pending"] == 0
+    assert {leaf["kept"] for leaf in found["leaves"]} == {6}
+    assert found["run"]["made"] > found["run"]["kept"], "the scripted judge turns some down"
+    assert found["run"]["made"] == found["run"]["kept"] + found["run"]["dropped"]
+    assert sql(BALANCE, tmp_path / "home") == [{"n": 0}]
+    assert sql("SELECT count(*) AS n FROM samples WHERE status = 'dropped' AND reason = ''", tmp_path / "home") == [
+        {"n": 0}
+    ]
+
+
+def test_run_again_makes_no_call_and_exports_the_same_bytes(tmp_path):
+    home = tmp_path / "home"
+    with running() as base_url:
+        path = recipe(tmp_path, base_url)
+        facts("run", path, home=home)
+        before, first = stats(base_url)["requests"], exported(home)
+        again = facts("run", path, home=home)
+        assert stats(base_url)["requests"] == before
+    assert exported(home) == first
+    assert again["run"]["calls"] == before
+
+
+def test_one_word_in_one_prompt_repeats_exactly_what_sees_it(tmp_path):
+    from curators.critique import Critique
+
+    home = tmp_path / "home"
+    prompt = Critique().prompts.critique
+    assert "[system]\n" in prompt
+    (tmp_path / "critique.j2").write_text(prompt.replace("[system]\n", "[system]\nWell, ", 1))
+    changed = [{"critique": {"keep_at": 3.5, "prompts": {"critique": "critique.j2"}}}]
+    with running() as base_url:
+        facts("run", recipe(tmp_path, base_url, curate=["rules", {"critique": {"keep_at": 3.5}}]), home=home)
+        facts("run", recipe(tmp_path, base_url, curate=["rules", *changed]), home=home)
+    found = sql(
+        "SELECT list_distinct(list(step)) AS steps, any_value(calls_replayed) AS replayed FROM calls JOIN runs USING (run_id)"
+        " WHERE run_id = (SELECT arg_max(run_id, started_at) FROM runs)",
+        home,
+    )[0]
+    assert set(found["steps"]) <= {"critique", "score"} and "critique" in found["steps"]
+    assert found["replayed"] > 0
+
+
+def test_another_threshold_costs_no_call(tmp_path):
+    home = tmp_path / "home"
+    with running() as base_url:
+        facts("run", recipe(tmp_path, base_url, curate=[{"critique": {"keep_at": 3.5}}]), home=home)
+        before = stats(base_url)["requests"]
+        facts("run", recipe(tmp_path, base_url, curate=[{"critique": {"keep_at": 1.5}}]), home=home)
+        assert stats(base_url)["requests"] == before
+    kept = sql("SELECT kept FROM runs ORDER BY started_at", home)
+    assert kept[1]["kept"] > kept[0]["kept"]
+
+
+def test_what_another_recipe_kept_is_a_duplicate_and_ones_own_last_edition_is_not(tmp_path):
+    home = tmp_path / "home"
+    with running() as base_url:
+        first = facts("run", recipe(tmp_path, base_url, curate=["exact_duplicates"]), home=home)
+        second = facts("run", recipe(tmp_path, base_url, curate=["exact_duplicates", "rules"]), home=home)
+        assert second["run"]["kept"] == first["run"]["kept"] > 0
+        sql_texts = sql("SELECT text_hash FROM samples WHERE status = 'kept'", home)
+        with_same_name = {row["text_hash"] for row in sql_texts}
+    other = f"SELECT count(*) AS n FROM samples WHERE run_id = '{second['run']['run_id']}' AND status = 'kept'"
+    assert sql(other, home)[0]["n"] == len(with_same_name)
+
+
+def test_twenty_kills_repeat_only_what_was_in_flight_and_export_the_same_bytes(tmp_path):
+    dice, kills, concurrency = random.Random(7), 0, 8
+    with running(latency_ms=25) as base_url:
+        path = recipe(tmp_path, base_url, per_leaf=90)
+        assert seedbed("run", path, home=tmp_path / "calm").returncode in (0, 3)
+        calm = stats(base_url)
+        while kills < 20:
+            process = start("run", path, home=tmp_path / "killed")
+            time.sleep(dice.uniform(0.9, 1.7))
+            if process.poll() is None:
+                kills += 1
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            assert stats(base_url)["requests"] - calm["requests"] < calm["requests"], "the kills came too late"
+        assert seedbed("run", path, home=tmp_path / "killed").returncode == 0
+        made = stats(base_url)["requests"] - calm["requests"]
+    assert made - calm["requests"] <= kills * concurrency
+    assert exported(tmp_path / "killed") == exported(tmp_path / "calm")
+    assert sql(BALANCE, tmp_path / "killed") == [{"n": 0}]
+    twice = "SELECT count(*) - count(DISTINCT sample_id) AS n FROM samples"
+    assert sql(twice, tmp_path / "killed") == [{"n": 0}]
+
+
+def test_ctrl_c_ends_what_is_in_flight_says_how_to_go_on_and_loses_nothing(tmp_path):
+    home = tmp_path / "home"
+    with running(latency_ms=40) as base_url:
+        path = recipe(tmp_path, base_url, per_leaf=30)
+        process = start("run", path, home=home)
+        while stats(base_url)["requests"] < 60:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        assert "Interrupted. Nothing is lost" in out and str(path) in out
+        before = stats(base_url)
+        assert sql("SELECT count(*) AS n FROM calls WHERE status = 'ok'", home) == [{"n": before["requests"]}]
+        assert facts("run", path, home=home)["status"] == "done"
+        assert stats(base_url)["repeated"] == 0
+
+
+def test_a_reader_every_50_ms_and_a_run_do_not_disturb_each_other(tmp_path):
+    from seedbed.store import Store
+
+    home = tmp_path / "home"
+    with running(latency_ms=2) as base_url:
+        process = start("run", recipe(tmp_path, base_url, per_leaf=60), home=home)
+        while not (home / "seedbed.duckdb").exists():
+            time.sleep(0.02)
+        store, seen = Store(home), []
+        while process.poll() is None:
+            seen += store.rows("SELECT made, kept + dropped + failed + pending AS sum FROM runs")
+            time.sleep(0.05)
+        assert process.returncode == 0, process.communicate()[1]
+    assert len(seen) > 10 and all(row["made"] == row["sum"] for row in seen)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"prose": True}, "no JSON object in the answer"),
+        ({"half_json": True}, "the JSON breaks off|JSON of the wrong shape"),
+        ({"empty": True}, "empty"),
+        ({"status": 500}, "500"),
+        ({"html": True}, "html"),
+    ],
+)
+def test_a_server_that_answers_rubbish_is_named_in_the_first_batch(tmp_path, fault, said):
+    import re
+
+    model = {"retries": 0, "timeout": 5}
+    knowledge = [{"knowledge": {"per_leaf": 64}}]
+    with running(**fault) as base_url:
+        path = recipe(tmp_path, base_url, generate=knowledge, model=model)
+        done = seedbed("run", path, home=tmp_path / "home")
+        asked = stats(base_url)["requests"]
+    assert done.returncode == 1
+    assert "rows failed. The commonest raw failures:" in done.stderr
+    assert re.search(said, done.stderr, re.IGNORECASE), done.stderr
+    assert asked < 64, "it must not ask on and on once nothing is answered"
+
+
+def test_good_rows_are_kept_beside_bad_ones(tmp_path):
+    with running(status=500, fault_every=6) as base_url:
+        path = recipe(tmp_path, base_url, model={"retries": 0}, curate=["rules"])
+        found = facts("run", path, home=tmp_path / "home")
+    assert found["run"]["kept"] > 0 and found["run"]["failed"] > 0
+    assert sql(BALANCE, tmp_path / "home") == [{"n": 0}]
+
+
+def test_rows_that_the_server_failed_are_tried_again_by_the_same_command(tmp_path):
+    home = tmp_path / "home"
+    with running(status=500) as base_url:
+        path = recipe(tmp_path, base_url, model={"retries": 0})
+        port = base_url.rsplit(":", 1)[1].split("/")[0]
+        assert seedbed("run", path, home=home).returncode == 1
+    with running(port=int(port)):
+        assert facts("run", path, home=home)["status"] == "done"
+    assert sql(BALANCE, home) == [{"n": 0}]
+
+
+def test_a_server_that_never_answers_ends_the_run_at_its_deadline(tmp_path):
+    with running(hang=True) as base_url:
+        path = recipe(tmp_path, base_url, model={"timeout": 1, "retries": 0})
+        began = time.monotonic()
+        done = seedbed("run", path, home=tmp_path / "home")
+    assert done.returncode == 1 and time.monotonic() - began < 20
+    assert "go on with" in done.stdout
+
+
+def test_a_leaf_that_cannot_be_filled_is_reported_with_the_main_reason(tmp_path):
+    with running() as base_url:
+        path = recipe(tmp_path, base_url, curate=[{"rules": {"max_words": 1}}, {"coverage": {"attempts": 2}}])
+        done = seedbed("run", path, home=tmp_path / "home")
+    assert done.returncode == 0
+    assert "lacks 6 of 6; main reason: answer over 1 words" in done.stdout
+    assert "only 0 of the first" in done.stderr
+    made = sql("SELECT DISTINCT made FROM coverage", tmp_path / "home")
+    assert made == [{"made": 12}], "two tries a place, and not one more"
+
+
+def test_a_token_budget_stops_the_run_and_it_can_go_on(tmp_path):
+    home = tmp_path / "home"
+    with running() as base_url:
+        path = recipe(tmp_path, base_url, per_leaf=30, budget={"tokens": 5000})
+        done = seedbed("run", path, home=home)
+        assert done.returncode == 3 and "the budget of 5,000 tokens is spent" in done.stdout
+        assert facts("run", recipe(tmp_path, base_url, per_leaf=30), home=home)["status"] == "done"
+        assert stats(base_url)["repeated"] == 0
+
+
+def test_a_preview_shows_rows_and_estimates_and_the_run_does_not_pay_for_them_again(tmp_path):
+    home = tmp_path / "home"
+    with running() as base_url:
+        path = recipe(tmp_path, base_url)
+        done = seedbed("preview", path, "--rows", 5, home=home)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("question") >= 5 and "rows wanted; between" in done.stdout
+        facts("run", path, home=home)
+        assert stats(base_url)["repeated"] == 0
+
+
+def test_why_tells_a_whole_life(tmp_path):
+    home = tmp_path / "home"
+    with running() as base_url:
+        run = facts("run", recipe(tmp_path, base_url), home=home)
+    [life] = facts("why", run["samples"][0]["sample_id"], home=home)
+    steps = [verdict["step"] for verdict in life["verdicts"]]
+    assert steps[-3:] == ["exact_duplicates", "rules", "critique"]
+    assert all(call["prompt"] and call["response"] for call in life["calls"]) and life["calls"][0]["step"] == "question"
+    assert life["parents"] and life["parents"][0].startswith(life["leaf"])
+
+
+def test_two_commands_on_one_run_the_second_says_so(tmp_path):
+    home = tmp_path / "home"
+    with running(latency_ms=30) as base_url:
+        path = recipe(tmp_path, base_url, per_leaf=20)
+        first = start("run", path, home=home)
+        while stats(base_url)["requests"] < 5:
+            time.sleep(0.05)
+        second = seedbed("run", path, home=home)
+        assert second.returncode == 1 and "another process is at work on run" in second.stderr
+        first.communicate(timeout=120)
+        assert first.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"curates": []}, "unknown key 'curates'.*curate"),
+        ({"curate": [{"critique": {"kep_at": 3}}]}, "kep_at.*keep_at"),
+        ({"generate": ["skill"]}, "skill.*skills"),
+        ({"curate": ["coverage", "rules"]}, "`coverage` counts what every other curator kept"),
+        ({"taxonomy": "nowhere"}, "there is no folder 'nowhere'"),
+    ],
+)
+def test_a_bad_recipe_is_refused_with_the_way_out_and_nothing_is_started(tmp_path, change, said):
+    import re
+
+    path = recipe(tmp_path, "http://127.0.0.1:9/v1", **change)
+    done = seedbed("run", path, home=tmp_path / "home")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.search(said, done.stderr), done.stderr
+    assert not list((tmp_path / "home").glob("journal/*"))
+
+
+def test_an_empty_taxonomy_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    path = recipe(tmp_path, "http://127.0.0.1:9/v1", taxonomy=str(tmp_path / "empty"))
+    done = seedbed("run", path, home=tmp_path / "home")
+    assert done.returncode == 2 and "qna.yaml" in done.stderr
