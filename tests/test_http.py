@@ -160,14 +160,14 @@ def test_waits_grow_with_jitter_up_to_a_cap():
     assert naps == [rng.uniform(0, min(30, 0.5 * 2**n)) for n in range(12)] and max(naps) <= 30
 
 
-NO_COMPLETIONS = ["<html>Welcome</html>", '{"choices": [', "[]", '{"choices": []}', '{"error": {"message": "no"}}']
+NO_COMPLETIONS = ["<html>" + "x" * 300, '{"choices": [', "[]", '{"choices": []}', '{"error": {"message": "no"}}']
 
 
 @pytest.mark.parametrize("body", NO_COMPLETIONS)
 def test_a_body_that_is_no_completion_is_retried_and_then_quoted(body):
-    error, seen, _ = talk(lambda: web.Response(text=body + " " * 9 + "x" * 300), retries=2)
+    error, seen, _ = talk(lambda: web.Response(text=body), retries=2)
     assert isinstance(error, EngineError) and len(seen) == 3
-    assert body in str(error) and "x" * 100 in str(error) and "x" * 201 not in str(error)
+    assert body[:200] in str(error) and "x" * 200 not in str(error)
 
 
 def test_a_body_cut_short_is_retried():
