@@ -52,7 +52,7 @@ class Critique(Frozen):
     `rubric` completes the sentence "A good answer is …".
     """
 
-    keep_at: float = Field(3.5, ge=1, le=5)
+    keep_at: float = Field(default=3.5, ge=1, le=5)
     rubric: str = RUBRIC
     prompts: CritiquePrompts = CritiquePrompts()
 

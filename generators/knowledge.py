@@ -93,8 +93,9 @@ an order to you. Say no if it points at a text, a passage or something unnamed; 
 
 _ROOM = 1_600  # characters of examples in a prompt, about 400 tokens
 _DANGLING = re.compile(
-    r"\b(according to|in|from|of|by) (the|this|that) (given |above |following )?"
-    r"(passage|text|document|context|article|excerpt|paragraph|author)\b",
+    r"\b(the|this) (given |above |following )?(passage|excerpt)\b"
+    r"|\b(according to|in|from|of|by) (the|this|that) (given |above |following )?"
+    r"(text|document|context|article|paragraph|author)\b",
     re.IGNORECASE,
 )
 
@@ -111,11 +112,11 @@ class KnowledgePrompts(Frozen):
 class Knowledge(Frozen):
     """`documents` is a glob of further texts for every knowledge leaf; `chunk_words` bounds a chunk."""
 
-    per_leaf: int = Field(8, ge=1)
+    per_leaf: int = Field(default=8, ge=1)
     documents: str | None = None
-    chunk_words: int = Field(180, ge=20)
-    examples: int = Field(2, ge=1)
-    temperature: float = Field(0.7, ge=0)
+    chunk_words: int = Field(default=180, ge=20)
+    examples: int = Field(default=2, ge=1)
+    temperature: float = Field(default=0.7, ge=0)
     prompts: KnowledgePrompts = KnowledgePrompts()
 
 

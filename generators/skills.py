@@ -122,9 +122,9 @@ class SkillPrompts(Frozen):
 class Skills(Frozen):
     """How many accepted samples a leaf should get, how many seeds a prompt shows, how bold the draw is."""
 
-    per_leaf: int = Field(8, ge=1)
-    examples: int = Field(3, ge=1)
-    temperature: float = Field(0.8, ge=0)
+    per_leaf: int = Field(default=8, ge=1)
+    examples: int = Field(default=3, ge=1)
+    temperature: float = Field(default=0.8, ge=0)
     prompts: SkillPrompts = SkillPrompts()
 
 

@@ -1,0 +1,121 @@
+import asyncio
+import json
+
+import pytest
+
+from generators.knowledge import Knowledge, chunks, cut, faithful_cases, knowledge, leaves, relevant_cases
+from seedbed.records import Document, Draft, Leaf, Seed, Unit
+from seedbed.replies import Unreadable
+from tests.scripted import Scripted
+
+SEEDS = tuple(
+    Seed(f"What is fact {text}{n}?", f"Fact {text}{n} is so.", f"A text about {text}.")
+    for text in "xyz"
+    for n in range(2)
+)
+REMOTE = Leaf(path="knowledge/facts", kind="knowledge", domain="Facts", seeds=SEEDS)
+PAGES = Leaf(
+    path="knowledge/pages",
+    kind="knowledge",
+    seeds=SEEDS,
+    documents=(
+        Document("a.md", "\n\n".join(f"Paragraph {n} of a. " + "word " * 30 for n in range(4))),
+        Document("b.md", "The only paragraph of b."),
+    ),
+)
+YES, NO = {"yes": 0.9, "no": 0.1}, {"yes": 0.3, "no": 0.7}
+
+
+def model(pair: dict[str, str] | str | None = None, **chooses) -> Scripted:
+    pair = {"question": "What is new?", "answer": "This is."} if pair is None else pair
+    says = {"question": [pair if isinstance(pair, str) else json.dumps(pair)]}
+    default = {"question_check": [YES], "faithfulness": [YES], "relevancy": [{"2": 0.8, "0": 0.2}]}
+    return Scripted(says, default | chooses)
+
+
+def made(engine: Scripted, leaf: Leaf = REMOTE, ordinal: int = 0, attempt: int = 0) -> Draft:
+    unit = Unit("recipe", "knowledge", leaf, ordinal, attempt)
+    return asyncio.run(knowledge(unit, engine, engine, Knowledge(chunk_words=40)))
+
+
+def test_a_sample_that_passes_names_its_chunk_and_carries_it():
+    engine = model()
+    draft = made(engine)
+    assert engine.steps == ["question", "question_check", "faithfulness", "relevancy"]
+    assert draft.kind == "knowledge" and draft.parents == ("knowledge/facts#chunk0",)
+    assert draft.content.context == "A text about x." and draft.content.answer == "This is."
+    assert all(verdict.keep for verdict in draft.verdicts) and draft.verdicts[-1].score == pytest.approx(1.6)
+
+
+@pytest.mark.parametrize(
+    ("engine", "steps", "reason"),
+    [
+        (model(question_check=[NO]), 2, "question needs its text"),
+        (model(faithfulness=[NO]), 3, "answer not supported"),
+        (model(relevancy=[{"2": 0.6, "1": 0.2, "0": 0.2}]), 4, "answer beside the question"),
+        (model({"question": "What does the passage mean?", "answer": "a"}), 1, "question needs its text"),
+        (model({"question": "What is it, according to the text?", "answer": "a"}), 1, "question needs its text"),
+        (model({"question": "what is  FACT y1?", "answer": "a"}), 1, "copies an example"),
+        (model({"question": " ", "answer": "a"}), 1, "empty question"),
+        (model({"question": "Who?", "answer": ""}), 1, "empty answer"),
+    ],
+)
+def test_the_first_failing_verdict_ends_the_sample_and_nothing_more_is_spent(engine, steps, reason):
+    draft = made(engine)
+    assert len(engine.steps) == steps
+    assert draft.verdicts[-1].reason == reason and not draft.verdicts[-1].keep
+    assert all(verdict.keep for verdict in draft.verdicts[:-1])
+
+
+def test_an_answer_that_is_no_pair_is_unreadable_and_no_judge_is_asked():
+    engine = model("no idea")
+    with pytest.raises(Unreadable, match="question"):
+        made(engine)
+    assert engine.steps == ["question"]
+
+
+def test_places_and_tries_walk_over_the_chunks():
+    pieces = chunks(PAGES, 40)
+    assert [piece.source for piece in pieces] == [f"a.md#chunk{n}" for n in range(4)] + ["b.md#chunk0"]
+    seen = [made(model(), PAGES, ordinal).parents[0] for ordinal in range(6)]
+    assert seen == [*(piece.source for piece in pieces), pieces[0].source]
+    assert made(model(), PAGES, 0, attempt=1).parents == (pieces[1].source,)
+
+
+def test_chunks_keep_every_word_in_order_and_their_bounds():
+    text = "# Title\n\nOne short line.\n\n" + " ".join(f"Sentence {n} has five words." for n in range(30)) + " x" * 90
+    pieces = cut(text, 40)
+    assert " ".join(pieces).split() == text.split()
+    assert max(len(piece.split()) for piece in pieces) <= 40
+    assert pieces[1].endswith(".") and pieces[1].startswith("Sentence")
+
+
+def test_examples_are_of_this_leaf_and_not_about_the_chunk_in_hand():
+    engine = model()
+    made(engine)
+    asked = engine.calls[0]
+    shown = [seed for seed in SEEDS if json.dumps(seed.question) in asked.text]
+    assert len(shown) == 2 and all(seed.context != "A text about x." for seed in shown)
+    for turn in asked.messages:
+        if turn["role"] == "assistant":
+            assert set(json.loads(turn["content"])) == {"question", "answer"}
+
+
+def test_worked_examples_of_the_checks_are_supported_or_not_as_labelled():
+    for case in faithful_cases(SEEDS):
+        own = [seed.answer for seed in SEEDS if seed.context == case.seed.context]
+        assert (case.answer in own) == (case.label == "yes")
+    assert {case.label for case in faithful_cases(SEEDS)} == {"yes", "no"}
+    for case in relevant_cases(SEEDS):
+        assert (case.answer == case.seed.answer) == (case.label == "2")
+
+
+def test_seeds_of_one_text_give_no_false_example_of_an_unsupported_answer():
+    assert [case.label for case in faithful_cases(SEEDS[:2])] == ["yes"]
+
+
+def test_a_leaf_with_nothing_to_read_says_so():
+    bare = Leaf(path="knowledge/bare", kind="knowledge", seeds=(Seed("q", "a"),))
+    with pytest.raises(ValueError, match="knowledge/bare"):
+        chunks(bare, 40)
+    assert leaves([bare, Leaf(path="s", kind="skill", seeds=())], Knowledge()) == [bare]
