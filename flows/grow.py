@@ -105,7 +105,9 @@ class Growth:
             task.add_done_callback(lambda _: under_way.release())
             tasks = [t for t in tasks if not t.done() or t.exception()] + [task]
             before = selected
-        _raise_first(await asyncio.gather(*tasks, return_exceptions=True))
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        await self._ledger.flush()
+        _raise_first(ended)
 
     def _cut(self, places: pa.Table, attempt: int) -> tuple[tuple[Unit, Plot], ...]:
         columns = (places[name].to_pylist() for name in ("method", "leaf", "ordinal"))
@@ -126,7 +128,7 @@ class Growth:
                 elif step:
                     rows = await self._stage(f"judge {shard.number}", partial(self._judge_all, rows, step))
             rows = [self._closed(row, last=True) if row.sample.status == "pending" else row for row in rows]
-            await self._ledger.flush(partial(finish_shard, self._plan.run_id, shard.number, rows))
+            self._ledger.conclude(partial(finish_shard, self._plan.run_id, shard.number, rows))
             self._alarm(shard_over=True)
         finally:
             if not selected.done():

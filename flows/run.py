@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
@@ -121,7 +122,7 @@ async def _walk(
     message = "stopped by an error"
     watching = asyncio.create_task(watch(plan, progress)) if watch else None
     try:
-        with _interruptible(ledger):
+        with _interruptible(ledger), _calm_collector():
             growth = Growth(plan, store, ledger, (model, judge), places + places // 4 + 1, progress, stage)
             status, message = await _to_the_end(growth, store, run_id)
     except asyncio.CancelledError:
@@ -192,6 +193,20 @@ def open_http(model: HttpModel) -> HttpEngine:
         timeout=model.timeout,
         retries=model.retries,
     )
+
+
+@contextmanager
+def _calm_collector() -> Iterator[None]:
+    """Fewer garbage collections, none over what is loaded already: they were an eighth of a run's own CPU."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 @contextmanager

@@ -30,8 +30,9 @@ from seedbed.store.rows import CallRow, add_calls, microseconds
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
 BLOCKS_KEPT = 24
 BUDGET = "the budget"
-FLUSH_SECONDS, FLUSH_ROWS = 1.0, 2048
+FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
 
+Outcome = Callable[[DuckDBPyConnection], None]
 _Call = Callable[[], Awaitable[tuple[str, str, int, int]]]
 
 
@@ -82,6 +83,7 @@ class Ledger:
         self._index = Index(store)
         self._journal = Journal(store.home, run_id)
         self._fresh: dict[str, CallRow] = {}
+        self._outcomes: list[Outcome] = []
         self._blocks: OrderedDict[int, asyncio.Future[dict[str, CallRow]]] = OrderedDict()
         self._flushing = asyncio.Lock()
         self._flushed_at = self._began = time.monotonic()
@@ -120,12 +122,17 @@ class Ledger:
             self.stop(str(error))  # pay for nothing that cannot be recorded
             raise
 
-    async def flush(self, then: Callable[[DuckDBPyConnection], None] | None = None) -> None:
-        """Commit what is recorded so far; and `then`, what came of these calls, in the same transaction."""
+    def conclude(self, outcome: Outcome) -> None:
+        """Store what came of recorded calls with the next commit, after them and in the same transaction."""
+        self._outcomes.append(outcome)
+
+    async def flush(self) -> None:
+        """Commit what is recorded and concluded so far to the store."""
         async with self._flushing:
             rows, segment = list(self._fresh.values()), self._journal.turn()
+            outcomes, self._outcomes = self._outcomes, []
             self._flushed_at = time.monotonic()
-            first = await asyncio.to_thread(self._commit, rows, then) if rows or then else 0
+            first = await asyncio.to_thread(self._commit, rows, outcomes) if rows or outcomes else 0
             segment.unlink()
             self._index.add([(row.call_id, first + i) for i, row in enumerate(rows) if row.status == "ok"])
             for row in rows:
@@ -141,11 +148,11 @@ class Ledger:
         finally:
             self._journal.close()
 
-    def _commit(self, rows: Sequence[CallRow], then: Callable[[DuckDBPyConnection], None] | None) -> int:
+    def _commit(self, rows: Sequence[CallRow], outcomes: Sequence[Outcome]) -> int:
         with self._store.writing() as connection:
             first = add_calls(connection, rows)
-            if then:
-                then(connection)
+            for outcome in outcomes:
+                outcome(connection)
         return first
 
     async def _block(self, number: int) -> dict[str, CallRow]:
