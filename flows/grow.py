@@ -145,25 +145,29 @@ class Growth:
 
     async def _make(self, unit: Unit, plot: Plot, position: int) -> Judged:
         async with self._units:
-            empty = Sample(
-                sample_id=unit.sample_id,
-                kind="knowledge" if unit.leaf.kind == "knowledge" else "instruction",
-                method=unit.method,
-                leaf=unit.leaf.path,
-                ordinal=unit.ordinal,
-                attempt=unit.attempt,
-                content=_NOTHING,
-                model=self._engine.card.model,
-            )
             try:
                 draft = await plot.generator.make(unit, self._engine, self._judge, plot.options)
             except (Unreadable, EngineError) as problem:
-                made = Judged(position, self._failed(empty, unit.method, problem), ())
+                made = Judged(position, self._failed(self._sample(unit, _nothing(unit)), unit.method, problem), ())
             else:
-                made = _ruled(Judged(position, _filled(empty, draft), ()), draft.verdicts)
+                made = _ruled(Judged(position, self._sample(unit, draft), ()), draft.verdicts)
         self._progress.tried()
         self._alarm()
         return self._closed(made)
+
+    def _sample(self, unit: Unit, draft: Draft) -> Sample:
+        return Sample(
+            sample_id=unit.sample_id,
+            kind=draft.kind,
+            method=unit.method,
+            leaf=unit.leaf.path,
+            ordinal=unit.ordinal,
+            attempt=unit.attempt,
+            content=draft.content,
+            parents=draft.parents,
+            call_ids=draft.call_ids,
+            model=self._engine.card.model,
+        )
 
     async def _judge_one(self, row: Judged, judges: tuple[JudgeStep, ...], last: bool) -> Judged:
         if row.sample.status != "pending":
@@ -175,7 +179,9 @@ class Growth:
                 except (Unreadable, EngineError) as problem:
                     row = row._replace(sample=self._failed(row.sample, step.name, problem))
                     break
-                row = _ruled(row, [verdict.model_copy(update={"step": step.name})])
+                if verdict.step != step.name:  # the second critique of a recipe
+                    verdict = verdict.model_copy(update={"step": step.name})
+                row = _ruled(row, [verdict])
                 if row.sample.status != "pending":
                     break
         return self._closed(row, last)
@@ -183,7 +189,7 @@ class Growth:
     async def _select(self, rows: Sequence[Judged]) -> Rows:
         """Exact duplicates, the one selector that drops; coverage decides what is tried again."""
         waiting = [i for i, row in enumerate(rows) if row.sample.status == "pending"]
-        hashes = np.array([int(rows[i].sample.text_hash() or "0", 16) for i in waiting], dtype=np.uint64)
+        hashes = np.array([int(rows[i].sample.text_hash or "0", 16) for i in waiting], dtype=np.uint64)
         selected = list(rows)
         for i, keep in zip(waiting, self._seen.new(hashes).tolist(), strict=True):
             reason = "" if keep else "exact duplicate"
@@ -215,12 +221,8 @@ class Growth:
                 self._ledger.stop(notice)
 
 
-_NOTHING = Content()
-
-
-def _filled(sample: Sample, draft: Draft) -> Sample:
-    update = {name: getattr(draft, name) for name in ("kind", "content", "parents", "call_ids")}
-    return sample.model_copy(update=update)
+def _nothing(unit: Unit) -> Draft:
+    return Draft(Content(), "knowledge" if unit.leaf.kind == "knowledge" else "instruction")
 
 
 def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:

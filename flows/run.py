@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,7 +27,6 @@ from seedbed.taxonomy import read_documents, read_taxonomy
 
 if TYPE_CHECKING:
     from seedbed.engines.http import HttpEngine
-    from seedbed.engines.transformers import TransformersEngine
 
 INTERRUPTED = "interrupted"
 Status = Literal["done", "short", "failed", "budget", "interrupted"]
@@ -123,7 +122,7 @@ async def _walk(
     watching = asyncio.create_task(watch(plan, progress)) if watch else None
     try:
         with _interruptible(ledger), _calm_collector():
-            growth = Growth(plan, store, ledger, (model, judge), places + places // 4 + 1, progress, stage)
+            growth = Growth(plan, store, ledger, (model, judge), places, progress, stage)
             status, message = await _to_the_end(growth, store, run_id)
     except asyncio.CancelledError:
         status, message = "interrupted", INTERRUPTED
@@ -167,7 +166,7 @@ def _progress(store: Store, plan: Plan, ledger: Ledger) -> Progress:
     return progress
 
 
-def open_engine(model: TransformersModel | HttpModel) -> TransformersEngine | HttpEngine:
+def open_engine(model: TransformersModel | HttpModel) -> AbstractAsyncContextManager[Engine]:
     """The engine that a recipe asks for, to be entered and left. Raises EngineError."""
     if isinstance(model, HttpModel):
         return open_http(model)

@@ -102,6 +102,10 @@ class Ledger:
         if self.stop_reason:
             raise Stopped(self.stop_reason)
 
+    def may_know(self, call_id: str) -> bool:
+        """Whether it is worth asking `find`: that costs a turn of the event loop."""
+        return call_id in self._fresh or self._index.row(call_id) is not None
+
     async def find(self, call_id: str) -> CallRow | None:
         """The recorded call of this key, if there is one."""
         fresh = self._fresh.get(call_id)
@@ -273,7 +277,7 @@ class Recorded:
         digest.update(asked)
         call_id = digest.hexdigest()
         while True:
-            row = await self._ledger.find(call_id)
+            row = await self._ledger.find(call_id) if self._ledger.may_know(call_id) else None
             if row is not None:
                 self._ledger.tally.replayed += 1
                 return row

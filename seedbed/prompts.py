@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -29,9 +30,20 @@ def _clean(value: object) -> object:
     return value
 
 
-_SANDBOX = ImmutableSandboxedEnvironment(
-    undefined=StrictUndefined, finalize=_clean, trim_blocks=True, lstrip_blocks=True, autoescape=False
-)
+@lru_cache(maxsize=64)
+def _fields(kind: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind)) if is_dataclass(kind) else frozenset()
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """The sandbox, with a short way for what it need not ask about: the fields of our frozen data are plain values."""
+
+    def getattr(self, obj: object, attribute: str) -> object:
+        """A field as it is; anything else by the sandbox's rules (a quarter of a run's own CPU before)."""
+        return getattr(obj, attribute) if attribute in _fields(type(obj)) else super().getattr(obj, attribute)
+
+
+_SANDBOX = _Sandbox(undefined=StrictUndefined, finalize=_clean, trim_blocks=True, lstrip_blocks=True, autoescape=False)
 
 
 class BadPrompt(ValueError):

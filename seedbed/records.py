@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypedDict
 
 from pydantic import BaseModel, ConfigDict
@@ -72,8 +73,9 @@ class Sample(Frozen):
     call_ids: tuple[str, ...] = ()
     model: str = ""
 
+    @cached_property
     def text_hash(self) -> str:
-        """Hash of the prompt, NFKC, case and white space folded: the same for exact duplicates."""
+        """Hash of the prompt, NFKC, case and white space folded: the same for exact duplicates; "" if it is empty."""
         folded = " ".join(unicodedata.normalize("NFKC", self.content.prompt()).casefold().split())
         return hashlib.blake2b(folded.encode(), digest_size=8).hexdigest() if folded else ""
 

@@ -100,7 +100,7 @@ def _sample_row(run_id: str, row: Judged, now: int) -> tuple[object, ...]:
     return (
         (run_id, s.sample_id, row.position, s.kind, s.method, s.leaf, s.ordinal, s.attempt)
         + (s.status, s.step, s.reason, text.question, text.answer, text.context)
-        + (s.parents, s.call_ids, s.model, s.text_hash(), now)
+        + (s.parents, s.call_ids, s.model, s.text_hash, now)
     )
 
 
