@@ -10,10 +10,12 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
 from seedbed.engines import Choice, Engine, Sampling, ask
+from seedbed.errors import InputError
 from seedbed.prompts import PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
 
@@ -110,7 +112,7 @@ class KnowledgePrompts(Frozen):
 
 
 class Knowledge(Frozen):
-    """`documents` is a glob of further texts for every knowledge leaf; `chunk_words` bounds a chunk."""
+    """`documents` is a glob (from the recipe's folder) of files that each become a leaf; `chunk_words` bounds a chunk."""
 
     per_leaf: int = Field(default=8, ge=1)
     documents: str | None = None
@@ -150,8 +152,15 @@ class Case:
 
 
 def leaves(taxonomy: Sequence[Leaf], options: Knowledge) -> list[Leaf]:
-    """The leaves that this method fills."""
-    return [leaf for leaf in taxonomy if leaf.kind == "knowledge"]
+    """The leaves that this method fills. Raises InputError for one with nothing to ask about."""
+    found = [leaf for leaf in taxonomy if leaf.kind == "knowledge"]
+    for leaf in found:
+        if not chunks(leaf, options.chunk_words):
+            raise InputError(
+                f"{leaf.path}: a knowledge leaf with neither documents nor contexts. Give its seed_examples a "
+                "`context`, or name files beside its qna.yaml with `documents: [file.md]`"
+            )
+    return found
 
 
 async def knowledge(unit: Unit, engine: Engine, judge: Engine, options: Knowledge) -> Draft:
@@ -221,7 +230,8 @@ async def check_relevant(content: Content, leaf: Leaf, judge: Engine, options: K
     return _scored("relevancy", choice.expected(), 1.5, "answer beside the question", choice)
 
 
-def chunks(leaf: Leaf, words: int) -> list[Chunk]:
+@lru_cache(maxsize=256)  # a document is cut once, not once a sample
+def chunks(leaf: Leaf, words: int) -> tuple[Chunk, ...]:
     """The leaf's documents in pieces, else its seeds' contexts (documents that live elsewhere)."""
     pieces = [
         Chunk(f"{document.name}#chunk{n}", text)
@@ -229,10 +239,7 @@ def chunks(leaf: Leaf, words: int) -> list[Chunk]:
         for n, text in enumerate(cut(document.text, words))
     ]
     contexts = dict.fromkeys(seed.context for seed in leaf.seeds if seed.context)
-    pieces = pieces or [Chunk(f"{leaf.path}#chunk{n}", text) for n, text in enumerate(contexts)]
-    if not pieces:
-        raise ValueError(f"{leaf.path} has neither documents nor contexts: name some with `documents:`")
-    return pieces
+    return tuple(pieces or [Chunk(f"{leaf.path}#chunk{n}", text) for n, text in enumerate(contexts)])
 
 
 def cut(text: str, words: int) -> list[str]:

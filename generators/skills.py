@@ -10,6 +10,7 @@ import random
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import Field
 
@@ -136,11 +137,12 @@ class Case:
     question: str
     answer: str
     label: str
+    mark: str
 
-    @property
-    def mark(self) -> str:
-        """Its delimiter; its own, so that the prompt begins alike for every sample of the leaf."""
-        return fence(self.context + self.question + self.answer)
+
+def _case(context: str, question: str, answer: str, label: str) -> Case:
+    """A case with a delimiter of its own, so that the prompt begins alike for every sample of the leaf."""
+    return Case(context, question, answer, label, fence(context + question + answer))
 
 
 def leaves(taxonomy: Sequence[Leaf], options: Skills) -> list[Leaf]:
@@ -226,28 +228,30 @@ def sample_seeds(seeds: Sequence[Seed], count: int, dice: random.Random) -> list
     return chosen
 
 
-def question_cases(seeds: Sequence[Seed], count: int) -> list[Case]:
+@lru_cache(maxsize=1024)  # the same for every sample of a leaf
+def question_cases(seeds: tuple[Seed, ...], count: int) -> tuple[Case, ...]:
     """Seeds as good requests; as bad ones what is no request: the answer of another seed."""
-    return [
+    return tuple(
         case
         for good, bad in _pairs(seeds, count)
         for case in (
-            Case(bad.context, bad.answer, "", "no"),
-            Case(good.context, good.question, "", "yes"),
+            _case(bad.context, bad.answer, "", "no"),
+            _case(good.context, good.question, "", "yes"),
         )
-    ]
+    )
 
 
-def answer_cases(seeds: Sequence[Seed], count: int) -> list[Case]:
+@lru_cache(maxsize=1024)
+def answer_cases(seeds: tuple[Seed, ...], count: int) -> tuple[Case, ...]:
     """Each seed with its own answer, and with the answer of another seed, which is therefore wrong."""
-    return [
+    return tuple(
         case
         for good, bad in _pairs(seeds, count)
         for case in (
-            Case(good.context, good.question, bad.answer, "1"),
-            Case(good.context, good.question, good.answer, "3"),
+            _case(good.context, good.question, bad.answer, "1"),
+            _case(good.context, good.question, good.answer, "3"),
         )
-    ]
+    )
 
 
 def _pairs(seeds: Sequence[Seed], count: int) -> list[tuple[Seed, Seed]]:
@@ -269,8 +273,7 @@ def _question_flaw(content: Content, reply: Reply, leaf: Leaf) -> str:
         return "empty question"
     if reply.finish == "length":
         return "question cut off"
-    examples = {_folded(Content(question=seed.question, context=seed.context).prompt()) for seed in leaf.seeds}
-    return "copies an example" if _folded(content.prompt()) in examples else ""
+    return "copies an example" if _folded(content.prompt()) in _prompts(leaf.seeds) else ""
 
 
 def _answer_flaw(content: Content, reply: Reply) -> str:
@@ -279,6 +282,11 @@ def _answer_flaw(content: Content, reply: Reply) -> str:
     if reply.finish == "length":
         return "answer cut off"
     return "answer repeats the question" if _folded(content.answer) == _folded(content.question) else ""
+
+
+@lru_cache(maxsize=1024)
+def _prompts(seeds: tuple[Seed, ...]) -> frozenset[str]:
+    return frozenset(_folded(Content(question=seed.question, context=seed.context).prompt()) for seed in seeds)
 
 
 def _folded(text: str) -> str:

@@ -4,9 +4,10 @@ import json
 import pytest
 
 from generators.knowledge import Knowledge, chunks, cut, faithful_cases, knowledge, leaves, relevant_cases
+from seedbed.errors import InputError
 from seedbed.records import Document, Draft, Leaf, Seed, Unit
 from seedbed.replies import Unreadable
-from tests.scripted import Scripted
+from tests.scripted import Line, Scripted
 
 SEEDS = tuple(
     Seed(f"What is fact {text}{n}?", f"Fact {text}{n} is so.", f"A text about {text}.")
@@ -28,7 +29,7 @@ YES, NO = {"yes": 0.9, "no": 0.1}, {"yes": 0.3, "no": 0.7}
 
 def model(pair: dict[str, str] | str | None = None, **chooses) -> Scripted:
     pair = {"question": "What is new?", "answer": "This is."} if pair is None else pair
-    says = {"question": [pair if isinstance(pair, str) else json.dumps(pair)]}
+    says: dict[str, list[Line]] = {"question": [pair if isinstance(pair, str) else json.dumps(pair)]}
     default = {"question_check": [YES], "faithfulness": [YES], "relevancy": [{"2": 0.8, "0": 0.2}]}
     return Scripted(says, default | chooses)
 
@@ -116,6 +117,10 @@ def test_seeds_of_one_text_give_no_false_example_of_an_unsupported_answer():
 
 def test_a_leaf_with_nothing_to_read_says_so():
     bare = Leaf(path="knowledge/bare", kind="knowledge", seeds=(Seed("q", "a"),))
-    with pytest.raises(ValueError, match="knowledge/bare"):
-        chunks(bare, 40)
-    assert leaves([bare, Leaf(path="s", kind="skill", seeds=())], Knowledge()) == [bare]
+    with pytest.raises(InputError, match="knowledge/bare.*documents"):
+        leaves([bare], Knowledge())
+
+
+def test_only_knowledge_leaves_are_filled():
+    known = Leaf(path="knowledge/a", kind="knowledge", seeds=(Seed("q", "a", "a text"),))
+    assert leaves([known, Leaf(path="s", kind="skill", seeds=())], Knowledge()) == [known]
