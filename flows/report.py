@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -51,8 +53,10 @@ def show(console: Console, store: Store, outcome: Outcome, command: str, home: s
 def leaf_table(rows: object) -> Table:
     """A table of leaves: wanted, made, kept, dropped, failed, and the main reason against."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("leaf", "wanted", "made", "kept", "dropped", "failed", "main reason"):
-        table.add_column(name, justify="left" if name in ("leaf", "main reason") else "right", overflow="fold")
+    table.add_column("leaf", overflow="fold", min_width=30)
+    for name in ("wanted", "made", "kept", "dropped", "failed"):
+        table.add_column(name, justify="right")
+    table.add_column("main reason against", overflow="ellipsis", no_wrap=True)
     assert isinstance(rows, list)  # store.rows made it
     for row in rows:
         numbers = [str(row[name]) for name in ("target", "made", "kept", "dropped", "failed")]
@@ -64,12 +68,12 @@ def leaf_table(rows: object) -> Table:
 def _leaves(console: Console, rows: object) -> None:
     console.print(leaf_table(rows))
     assert isinstance(rows, list)  # store.rows made it
-    short = [row for row in rows if row["shortfall"]]
-    for row in short:
-        why = f"; main reason: {row['main_reason']}" if row["main_reason"] else ""
-        console.print(
-            f"[yellow]short:[/] {escape(str(row['leaf']))} lacks {row['shortfall']} of {row['target']}{escape(why)}"
-        )
+    lacking = sum(row["shortfall"] for row in rows)
+    if lacking:
+        leaves = sum(row["shortfall"] > 0 for row in rows)
+        reasons = Counter(row["main_reason"] for row in rows if row["shortfall"] and row["main_reason"])
+        why = f"; main reason: {reasons.most_common(1)[0][0]}" if reasons else ""
+        console.print(f"[yellow]short:[/] {leaves} leaves lack {lacking} rows in all, their tries are spent{escape(why)}")
 
 
 def _sums(console: Console, run: object, outcome: Outcome) -> None:

@@ -112,7 +112,7 @@ class KnowledgePrompts(Frozen):
 
 
 class Knowledge(Frozen):
-    """`documents` is a glob (from the recipe's folder) of files that each become a leaf; `chunk_words` bounds a chunk."""
+    """`documents`: a glob, from the recipe's folder, of files that each become a leaf. `chunk_words` bounds a chunk."""
 
     per_leaf: int = Field(default=8, ge=1)
     documents: str | None = None

@@ -125,7 +125,7 @@ class Skills(Frozen):
 
     per_leaf: int = Field(default=8, ge=1)
     examples: int = Field(default=3, ge=1)
-    temperature: float = Field(default=0.8, ge=0)
+    temperature: float = Field(default=0.7, ge=0)
     prompts: SkillPrompts = SkillPrompts()
 
 
@@ -206,7 +206,7 @@ async def check_answer(content: Content, leaf: Leaf, judge: Engine, options: Ski
     messages = render(
         options.prompts.answer_check,
         task=leaf.task,
-        cases=answer_cases(leaf.seeds, options.examples),
+        cases=answer_cases(leaf.seeds),
         mark=fence(content.prompt() + content.answer),
         context=content.context,
         question=content.question,
@@ -242,22 +242,28 @@ def question_cases(seeds: tuple[Seed, ...], count: int) -> tuple[Case, ...]:
 
 
 @lru_cache(maxsize=1024)
-def answer_cases(seeds: tuple[Seed, ...], count: int) -> tuple[Case, ...]:
-    """Each seed with its own answer, and with the answer of another seed, which is therefore wrong."""
-    return tuple(
-        case
-        for good, bad in _pairs(seeds, count)
-        for case in (
-            _case(good.context, good.question, bad.answer, "1"),
-            _case(good.context, good.question, good.answer, "3"),
-        )
+def answer_cases(seeds: tuple[Seed, ...]) -> tuple[Case, ...]:
+    """One case a level, from the worst to the best, which leans to none: another seed's answer, a stump, the whole."""
+    short = _short_first(seeds)
+    if len(short) == 1:
+        return (_case(short[0].context, short[0].question, short[0].answer, "3"),)
+    wrong, terse, whole = (short[n % len(short)] for n in range(3))
+    stump = " ".join(terse.answer.split()[: max(1, len(terse.answer.split()) // 3)])
+    return (
+        _case(wrong.context, wrong.question, terse.answer, "1"),
+        _case(terse.context, terse.question, stump, "2"),
+        _case(whole.context, whole.question, whole.answer, "3"),
     )
 
 
 def _pairs(seeds: Sequence[Seed], count: int) -> list[tuple[Seed, Seed]]:
     """Seeds, the short ones first, each with another one."""
-    short = sorted(seeds, key=lambda seed: len(seed.context + seed.question + seed.answer))
+    short = _short_first(seeds)
     return [(seed, short[n - 1]) for n, seed in enumerate(short[:count]) if len(short) > 1]
+
+
+def _short_first(seeds: Sequence[Seed]) -> list[Seed]:
+    return sorted(seeds, key=lambda seed: len(seed.context + seed.question + seed.answer))
 
 
 def _context_flaw(context: str, reply: Reply, leaf: Leaf) -> str:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from pydantic import ValidationError
 
-from curators.critique import Critique, critique
+from curators.critique import LEVELS, Critique, critique
 from seedbed.records import Content, Sample, Verdict
 from tests.scripted import Scripted
 
@@ -41,10 +41,17 @@ def test_below_the_threshold_it_drops_with_a_reason_to_group_by():
 def test_the_rubric_stands_first_and_the_fenced_sample_last():
     _, judge = judged(0.5, Critique(rubric="in rhyme"))
     for call in judge.calls:
-        assert [turn["role"] for turn in call.messages] == ["system", "user"]
+        assert call.messages[0]["role"] == "system" and call.messages[-1]["role"] == "user"
         assert "in rhyme" in call.messages[0]["content"] and "ice" not in call.messages[0]["content"]
         lines = call.messages[-1]["content"].splitlines()
         assert lines[0] == lines[-1] and lines[0].startswith("~")
+
+
+def test_every_level_has_its_worked_example_and_each_begins_alike_for_every_sample():
+    _, first = judged(0.5)
+    assert [case.score for case in LEVELS] == [1, 2, 3, 4, 5]
+    shown = [turn["content"] for turn in first.calls[-1].messages if turn["role"] == "assistant"]
+    assert shown == ["1", "2", "3", "4", "5"]
 
 
 def test_a_threshold_outside_the_scale_is_refused():

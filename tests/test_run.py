@@ -25,7 +25,13 @@ def recipe(folder: Path, base_url: str, per_leaf: int = 6, **changes) -> Path:
     """A recipe on the scripted server and the starter taxonomy's skills."""
     facts = {
         "name": "scripted",
-        "model": {"engine": "http", "base_url": base_url, "model": "mock", "concurrency": 8, **changes.pop("model", {})},
+        "model": {
+            "engine": "http",
+            "base_url": base_url,
+            "model": "mock",
+            "concurrency": 8,
+            **changes.pop("model", {}),
+        },
         "taxonomy": str(ROOT / "taxonomies" / "starter"),
         "generate": [{"skills": {"per_leaf": per_leaf}}],
         "curate": CURATE,
@@ -259,7 +265,7 @@ def test_a_leaf_that_cannot_be_filled_is_reported_with_the_main_reason(tmp_path)
         path = recipe(tmp_path, base_url, curate=[{"rules": {"max_words": 1}}, {"coverage": {"attempts": 2}}])
         done = seedbed("run", path, home=tmp_path / "home")
     assert done.returncode == 0
-    assert "lacks 6 of 6; main reason: answer over 1 words" in done.stdout
+    assert "5 leaves lack 30 rows in all, their tries are spent; main reason: answer over 1 words" in done.stdout
     assert "only 0 of the first" in done.stderr
     made = sql("SELECT DISTINCT made FROM coverage", tmp_path / "home")
     assert made == [{"made": 12}], "two tries a place, and not one more"

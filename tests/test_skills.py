@@ -6,7 +6,7 @@ import pytest
 from generators.skills import Skills, answer_cases, leaves, question_cases, sample_seeds, skill
 from seedbed.engines import Reply
 from seedbed.records import Draft, Leaf, Seed, Unit
-from tests.scripted import Scripted
+from tests.scripted import Line, Odds, Scripted
 
 WHY = Leaf(
     path="reasoning/why",
@@ -28,8 +28,12 @@ def unit(leaf: Leaf = WHY, attempt: int = 0) -> Unit:
 
 
 def model(**changes) -> Scripted:
-    says = {"context": ["New text."], "question": ["Why is it so?"], "answer": ["Because it is."]}
-    chooses = {"question_check": [YES], "answer_check": [{"3": 0.6, "1": 0.4}]}
+    says: dict[str, list[Line]] = {
+        "context": ["New text."],
+        "question": ["Why is it so?"],
+        "answer": ["Because it is."],
+    }
+    chooses: dict[str, list[Odds]] = {"question_check": [YES], "answer_check": [{"3": 0.6, "1": 0.4}]}
     for step, script in changes.items():
         (says if step in says else chooses)[step] = script
     return Scripted(says, chooses)
@@ -120,8 +124,11 @@ def test_the_checks_begin_alike_for_every_sample_of_a_leaf_and_end_with_what_is_
 
 def test_worked_examples_of_the_checks_are_right_or_spoilt_as_labelled():
     own = {seed.question: seed.answer for seed in WHY.seeds}
-    for case in answer_cases(WHY.seeds, 3):
-        assert (case.answer == own[case.question]) == (case.label == "3")
+    wrong, terse, whole = answer_cases(WHY.seeds)
+    assert [case.label for case in (wrong, terse, whole)] == ["1", "2", "3"]
+    assert wrong.answer != own[wrong.question] and wrong.answer in own.values()
+    assert terse.answer != own[terse.question] and own[terse.question].startswith(terse.answer)
+    assert whole.answer == own[whole.question]
     for case in question_cases(WHY.seeds, 3):
         assert (case.question in own) == (case.label == "yes")
 
