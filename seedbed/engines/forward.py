@@ -101,7 +101,7 @@ class Model:
 
     def choose(self, jobs: Sequence[Job]) -> None:
         """Settles each job from the distribution of its next token."""
-        for shared, members in _groups([job.ids for job in jobs]):
+        for shared, members in groups([job.ids for job in jobs]):
             group = [jobs[n] for n in members]
             _, _, logits = self._prefill([job.ids for job in group], shared)
             for job, row in zip(group, logits.double().softmax(-1).cpu(), strict=True):
@@ -145,8 +145,8 @@ class Model:
         from torch.nn.functional import pad
         from transformers import DynamicCache
 
-        groups = _groups([job.ids for job in jobs])
-        parts = [self._prefill([jobs[n].ids for n in members], shared) for shared, members in groups]
+        together = groups([job.ids for job in jobs])
+        parts = [self._prefill([jobs[n].ids for n in members], shared) for shared, members in together]
         width = max(mask.shape[1] for _, mask, _ in parts)
         layers = zip(*(list(cache.layers) for cache, _, _ in parts), strict=True)
         gaps = [width - mask.shape[1] for _, mask, _ in parts]
@@ -158,7 +158,7 @@ class Model:
             for row in layers
         ]
         mask = torch.cat([pad(mask, (gap, 0)) for (_, mask, _), gap in zip(parts, gaps, strict=True)])
-        live = [jobs[n] for _, members in groups for n in members]
+        live = [jobs[n] for _, members in together for n in members]
         for job in live:
             job.reset()
         return DynamicCache(joined), mask, torch.cat([logits for _, _, logits in parts]), live
@@ -255,7 +255,7 @@ def _draw(logits: Tensor, jobs: Sequence[Job]) -> list[int]:
     return drawn
 
 
-def _groups(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
+def groups(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
     """Rows that had better be read together: the length of their common prefix, and their numbers."""
     groups: list[tuple[int, list[int]]] = []
     for n in sorted(range(len(rows)), key=rows.__getitem__):

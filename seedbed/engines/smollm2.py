@@ -37,7 +37,7 @@ def embedded_model() -> Path:
     return target if target.is_dir() else whole(target, lambda partial: _convert(_weights(), partial))
 
 
-def whole(target: Path, write: Callable[[Path], None]) -> Path:
+def whole(target: Path, write: Callable[[Path], object]) -> Path:
     """The folder `target`, written by `write` all or not at all; a second process waits for the first."""
     import portalocker
 

@@ -112,6 +112,7 @@ class TransformersEngine:
             except Exception as error:
                 _refuse(batch, f"{self._card.model} failed: {error!r}")
             waiting[:] = [job for job in waiting if not job.settled]
+        waiting += [job for job in self._arrived() if job is not None]  # closed while it was loading
         _refuse(waiting, f"the engine of {self._card.model} was closed")
 
     def _load(self) -> Model:
@@ -138,15 +139,19 @@ class TransformersEngine:
         while not self._closed:
             fresh = [] if waiting else [self._inbox.get()]
             time.sleep(_GATHER)
-            while not self._inbox.empty():
-                fresh.append(self._inbox.get())
-            for job in fresh:
+            for job in fresh + self._arrived():
                 if job is not None and model.admit(job):
                     waiting.append(job)
             waiting[:] = [job for job in waiting if not job.future.cancelled()]
             if waiting:
                 break
         return not self._closed
+
+    def _arrived(self) -> list[Job | None]:
+        jobs = []
+        while not self._inbox.empty():
+            jobs.append(self._inbox.get())
+        return jobs
 
 
 def _pick(waiting: Sequence[Job], limit: int) -> list[Job]:
