@@ -75,7 +75,7 @@ def _case(score: int, question: str, answer: str, critique: str) -> Case:
     return Case(question, answer, critique, score, fence(question + answer + critique))
 
 
-# One example a level, from the worst to the best: that order leaned least to any level with a small judge.
+# Every level, from the worst to the best, the best twice: with a small judge this order leaned least to any level.
 LEVELS = (
     _case(1, "How do I remove a coffee stain?", "The capital of Norway is Oslo.", "It does not answer the question."),
     _case(2, "Explain what a lighthouse is for.", "It is tall.", "It is true, but it leaves out the purpose."),
@@ -85,6 +85,12 @@ LEVELS = (
         "Name three root vegetables.",
         "Carrots, beetroots and parsnips.",
         "It is right, but it could say a little more.",
+    ),
+    _case(
+        5,
+        "Say this politely: Move your car.",
+        "Could you please move your car when you have a moment?",
+        "It has no fault.",
     ),
     _case(
         5,

@@ -49,9 +49,9 @@ def test_the_rubric_stands_first_and_the_fenced_sample_last():
 
 def test_every_level_has_its_worked_example_and_each_begins_alike_for_every_sample():
     _, first = judged(0.5)
-    assert [case.score for case in LEVELS] == [1, 2, 3, 4, 5]
+    assert {case.score for case in LEVELS} == {1, 2, 3, 4, 5}
     shown = [turn["content"] for turn in first.calls[-1].messages if turn["role"] == "assistant"]
-    assert shown == ["1", "2", "3", "4", "5"]
+    assert shown == [str(case.score) for case in LEVELS]
 
 
 def test_a_threshold_outside_the_scale_is_refused():
