@@ -73,7 +73,9 @@ def _leaves(console: Console, rows: object) -> None:
         leaves = sum(row["shortfall"] > 0 for row in rows)
         reasons = Counter(row["main_reason"] for row in rows if row["shortfall"] and row["main_reason"])
         why = f"; main reason: {reasons.most_common(1)[0][0]}" if reasons else ""
-        console.print(f"[yellow]short:[/] {leaves} leaves lack {lacking} rows in all, their tries are spent{escape(why)}")
+        console.print(
+            f"[yellow]short:[/] {leaves} leaves lack {lacking} rows in all, their tries are spent{escape(why)}"
+        )
 
 
 def _sums(console: Console, run: object, outcome: Outcome) -> None:

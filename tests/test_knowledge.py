@@ -117,7 +117,7 @@ def test_seeds_of_one_text_give_no_false_example_of_an_unsupported_answer():
 
 def test_a_leaf_with_nothing_to_read_says_so():
     bare = Leaf(path="knowledge/bare", kind="knowledge", seeds=(Seed("q", "a"),))
-    with pytest.raises(InputError, match="knowledge/bare.*documents"):
+    with pytest.raises(InputError, match=r"knowledge/bare.*documents"):
         leaves([bare], Knowledge())
 
 

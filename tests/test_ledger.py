@@ -10,10 +10,11 @@ import pytest
 from seedbed.engines import Choice, EngineError, ModelCard, Reply, Sampling
 from seedbed.journal import RunBusy, lease
 from seedbed.ledger import Budget, Ledger, Recorded, Stopped
+from seedbed.records import Message
 from seedbed.replies import Unreadable
 from seedbed.store import Store
 
-ASK = [{"role": "user", "content": "Why is the sky blue?"}]
+ASK: list[Message] = [{"role": "user", "content": "Why is the sky blue?"}]
 
 
 class Counting:
@@ -49,7 +50,7 @@ def talk(home, engine, work, run="run1", close=True):
     """Do `work(recorded engine)` on a ledger; without `close` the process is as good as killed."""
 
     async def scene():
-        with opened(home, run) as (store, ledger):
+        with opened(home, run) as (_, ledger):
             answer = await work(Recorded(engine, ledger, run, 4))
             if close:
                 await ledger.close()

@@ -120,11 +120,11 @@ def test_one_word_in_one_prompt_repeats_exactly_what_sees_it(tmp_path):
         facts("run", recipe(tmp_path, base_url, curate=["rules", {"critique": {"keep_at": 3.5}}]), home=home)
         facts("run", recipe(tmp_path, base_url, curate=["rules", *changed]), home=home)
     found = sql(
-        "SELECT list_distinct(list(step)) AS steps, any_value(calls_replayed) AS replayed FROM calls JOIN runs USING (run_id)"
-        " WHERE run_id = (SELECT arg_max(run_id, started_at) FROM runs)",
+        "SELECT list_distinct(list(step)) AS steps, any_value(calls_replayed) AS replayed "
+        "FROM calls JOIN runs USING (run_id) WHERE run_id = (SELECT arg_max(run_id, started_at) FROM runs)",
         home,
     )[0]
-    assert set(found["steps"]) <= {"critique", "score"} and "critique" in found["steps"]
+    assert set(found["steps"]) <= {"critique", "critique_score"} and "critique" in found["steps"]
     assert found["replayed"] > 0
 
 
