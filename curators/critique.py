@@ -75,10 +75,9 @@ def _case(score: int, question: str, answer: str, critique: str) -> Case:
     return Case(question, answer, critique, score, fence(question + answer + critique))
 
 
-# Every level, from the worst to the best, the best twice: with a small judge this order leaned least to any level.
+# From the worst to the best, the best twice: of the orders tried, a small judge leaned least with this one.
 LEVELS = (
     _case(1, "How do I remove a coffee stain?", "The capital of Norway is Oslo.", "It does not answer the question."),
-    _case(2, "Explain what a lighthouse is for.", "It is tall.", "It is true, but it leaves out the purpose."),
     _case(3, "Give me a tip for waking up early.", "Go to bed early.", "It is sound but bare."),
     _case(
         4,
@@ -99,7 +98,7 @@ LEVELS = (
         "It has no fault.",
     ),
 )
-REVIEWS = tuple(LEVELS[n] for n in (2, 3, 0, 4))  # shuffled: a review has no order to learn
+REVIEWS = tuple(LEVELS[n] for n in (1, 2, 0, 4))  # shuffled: a review has no order to learn
 
 
 class CritiquePrompts(Frozen):

@@ -47,9 +47,9 @@ def test_the_rubric_stands_first_and_the_fenced_sample_last():
         assert lines[0] == lines[-1] and lines[0].startswith("~")
 
 
-def test_every_level_has_its_worked_example_and_each_begins_alike_for_every_sample():
+def test_bad_middling_and_good_answers_are_shown_with_their_scores():
     _, first = judged(0.5)
-    assert {case.score for case in LEVELS} == {1, 2, 3, 4, 5}
+    assert {1, 3, 5} <= {case.score for case in LEVELS}
     shown = [turn["content"] for turn in first.calls[-1].messages if turn["role"] == "assistant"]
     assert shown == [str(case.score) for case in LEVELS]
 
