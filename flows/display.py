@@ -43,9 +43,19 @@ class Gauge:
             parts.append(f"{p.tally.tokens / p.seconds:,.0f} tokens/s")
         if p.tally.replayed:
             parts.append(f"{p.tally.replayed:,} calls from the ledger")
-        if 0 < fraction < 1 and p.fresh:
-            parts.append(f"about {_duration(p.seconds * (1 - fraction) / fraction)} left")
+        if (left := self._seconds_left(fraction)) is not None:
+            parts.append(f"at most {_duration(left)} left" if self.plan.attempts else f"about {_duration(left)} left")
         return " · ".join(parts)
+
+    def _seconds_left(self, fraction: float) -> float | None:
+        """At this process's pace; with coverage no more than the tries that are left would take."""
+        p = self.progress
+        if not p.fresh or not 0 < fraction < 1:
+            return None
+        left = p.seconds * (1 - fraction) / fraction
+        if self.plan.attempts:
+            left = min(left, (self.plan.attempts * p.wanted - p.done) * p.seconds / p.fresh)
+        return left
 
 
 async def watch(plan: Plan, progress: Progress) -> None:

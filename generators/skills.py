@@ -230,33 +230,21 @@ def sample_seeds(seeds: Sequence[Seed], count: int, dice: random.Random) -> list
 
 @lru_cache(maxsize=1024)  # the same for every sample of a leaf
 def question_cases(seeds: tuple[Seed, ...], count: int) -> tuple[Case, ...]:
-    """Seeds as good requests; as bad ones what is no request: the answer of another seed."""
-    return tuple(
-        case
-        for good, bad in _pairs(seeds, count)
-        for case in (
-            _case(bad.context, bad.answer, "", "no"),
-            _case(good.context, good.question, "", "yes"),
-        )
-    )
+    """Seeds as good requests, a good one last; as bad ones what is no request: the answer of another seed."""
+    cases = []
+    for n, (good, bad) in enumerate(_pairs(seeds, count)):
+        if n < max(1, count - 1):
+            cases.append(_case(bad.context, bad.answer, "", "no"))
+        cases.append(_case(good.context, good.question, "", "yes"))
+    return tuple(cases)
 
 
 @lru_cache(maxsize=1024)
 def answer_cases(seeds: tuple[Seed, ...]) -> tuple[Case, ...]:
-    """Each level shown, from seeds alone: another seed's answer, the whole one, a stump of it, and a whole one last.
-
-    With a small judge this order leaned least towards a level (measured on held-out seeds: 9 in 10 pass).
-    """
+    """A seed with the answer of another, which is therefore wrong; then two with their own."""
     short = _short_first(seeds)
-    if len(short) == 1:
-        return (_case(short[0].context, short[0].question, short[0].answer, "3"),)
-    cases = []
-    for n, label in enumerate(("1", "3", "2", "3")):
-        seed, other = short[n % len(short)], short[(n + 1) % len(short)]
-        stump = " ".join(seed.answer.split()[: max(1, len(seed.answer.split()) // 3)])
-        answer = {"1": other.answer, "2": stump, "3": seed.answer}[label]
-        cases.append(_case(seed.context, seed.question, answer, label))
-    return tuple(cases)
+    wrong = [_case(short[0].context, short[0].question, short[1].answer, "1")] if len(short) > 1 else []
+    return (*wrong, *(_case(seed.context, seed.question, seed.answer, "3") for seed in short[1:3] or short))
 
 
 def _pairs(seeds: Sequence[Seed], count: int) -> list[tuple[Seed, Seed]]:
