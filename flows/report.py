@@ -53,10 +53,10 @@ def show(console: Console, store: Store, outcome: Outcome, command: str, home: s
 def leaf_table(rows: object) -> Table:
     """A table of leaves: wanted, made, kept, dropped, failed, and the main reason against."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("leaf", overflow="fold", min_width=30)
+    table.add_column("leaf", overflow="fold")
     for name in ("wanted", "made", "kept", "dropped", "failed"):
-        table.add_column(name, justify="right")
-    table.add_column("main reason against", overflow="ellipsis", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("main reason against", overflow="ellipsis", no_wrap=True, max_width=46)
     assert isinstance(rows, list)  # store.rows made it
     for row in rows:
         numbers = [str(row[name]) for name in ("target", "made", "kept", "dropped", "failed")]
