@@ -40,7 +40,7 @@ lock:
 	.venv-lock/bin/python -m pip install --quiet pip-tools==7.6.2
 	.venv-lock/bin/pip-compile $(COMPILE) -o requirements/core.txt pyproject.toml
 	.venv-lock/bin/pip-compile $(COMPILE) --extra train --extra dev -c requirements/core.txt -o requirements/dev.txt pyproject.toml
-	sed -i -E 's/^([a-z0-9-]+==[^+ ]+)\+[a-z0-9.]+/\1/' requirements/core.txt requirements/dev.txt
+	sed -i -E -e '/^#/d' -e 's/^([a-z0-9-]+==[^+ ]+)\+[a-z0-9.]+/\1/' requirements/core.txt requirements/dev.txt
 	rm -rf .venv-lock
 
 COMPILE := --quiet --upgrade --allow-unsafe --strip-extras --no-header --no-annotate \
