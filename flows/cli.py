@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -44,7 +45,7 @@ def run(recipe: RecipePath, home: Home = HOME, as_json: Json = False) -> None:
         _print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan.run_id)})
     else:
         here = "" if home == HOME else f" --home {shlex.quote(str(home))}"
-        show(_console(), store, outcome, shlex.join(["seedbed", *sys.argv[1:]]), here)
+        show(_console(), store, outcome, _program(), shlex.join(sys.argv[1:]), here)
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 
@@ -131,6 +132,11 @@ def export(
         rows = write(kept_batches(store, run_id), path, form)
     except ValueError as error:
         raise InputError(str(error)) from error
+    except OSError as error:
+        why = f"cannot write {path}: {error.strerror}"
+        raise InputError(
+            f"{why}. Name a file in a folder that is there, has room, and that you may write in"
+        ) from error
     state = store.rows("SELECT status FROM runs WHERE run_id = ?", [run_id])[0]["status"]
     note = "" if state == "done" else f" (the run is {state}: this is what it has kept so far)"
     typer.echo(f"{rows} rows of run {run_id} in {path}{note}")
@@ -203,6 +209,14 @@ def _grow(recipe: Path, home: Path, rows: int | None) -> Outcome:
     from flows.display import watch
 
     return _in_loop(grow(read(recipe), home, rows, watch=watch))
+
+
+def _program() -> str:
+    """How to call us again: by name where the shell finds us, else by the path that was typed."""
+    typed = Path(sys.argv[0])
+    if shutil.which("seedbed") or typed.name != "seedbed":
+        return "seedbed"
+    return shlex.quote(os.path.relpath(typed))
 
 
 def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:

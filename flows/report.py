@@ -31,8 +31,12 @@ def facts(store: Store, run_id: str) -> Row:
     return {"run": run, "leaves": leaves, "funnel": funnel, "samples": kept}
 
 
-def show(console: Console, store: Store, outcome: Outcome, command: str, home: str) -> None:
-    """Print the report of a run that has just ended; `home` is what further commands need to find it."""
+def show(console: Console, store: Store, outcome: Outcome, program: str, typed: str, home: str) -> None:
+    """Print the report of a run that has just ended.
+
+    `program` is how we are called, `typed` what followed it, `home` what further commands need to find the store.
+    """
+    command = f"{program} {typed}"
     run_id, progress = outcome.plan.run_id, outcome.progress
     found = facts(store, run_id)
     _leaves(console, found["leaves"])
@@ -47,7 +51,7 @@ def show(console: Console, store: Store, outcome: Outcome, command: str, home: s
             f"[red]Stopped:[/] {escape(outcome.message)}\nMend that, then go on with:  [bold]{escape(command)}[/]"
         )
     elif progress.kept:
-        _next(console, outcome, found["samples"], home)
+        _next(console, outcome, found["samples"], program, home)
 
 
 def leaf_table(rows: object) -> Table:
@@ -104,14 +108,14 @@ def _samples(console: Console, samples: object) -> None:
         console.print(f"[dim]answer  [/] {escape(str(sample['answer']))}")
 
 
-def _next(console: Console, outcome: Outcome, samples: object, home: str) -> None:
+def _next(console: Console, outcome: Outcome, samples: object, program: str, home: str) -> None:
     assert isinstance(samples, list)  # store.rows made it
     name = outcome.plan.recipe.name
     console.rule("next", align="left", style="dim")
     commands = {
-        f"seedbed why {samples[0]['sample_id']}{home}": "where a sample came from and why it was kept",
-        f'seedbed sql "SELECT step, reason, n FROM funnel"{home}': "what was dropped, and why",
-        f"seedbed export {name} {name}.jsonl{home}": "the kept samples, ready for TRL",
+        f"{program} why {samples[0]['sample_id']}{home}": "where a sample came from and why it was kept",
+        f'{program} sql "SELECT step, reason, n FROM funnel"{home}': "what was dropped, and why",
+        f"{program} export {name} {name}.jsonl{home}": "the kept samples, ready for TRL",
     }
     for command, what in commands.items():
         console.print(f"[bold]{escape(command)}[/]  {what}")
