@@ -74,12 +74,12 @@ class Growth:
             places = await asyncio.to_thread(open_places, self._store, self._plan.run_id, attempt, self._plan.attempts)
             if not places.num_rows:
                 return
-            failed, fresh = self._progress.failed, self._progress.fresh
+            unanswered, fresh = self._progress.unanswered, self._progress.fresh
             await self._round(attempt, places, shards, position)
             made = self._progress.fresh - fresh
-            if made and self._progress.failed - failed == made and self._progress.nothing_answered():
+            if made and self._progress.nothing_answered():
                 raise Stopped(f"no row got an answer. {self._progress.raw_failures()}")
-            if made and self._progress.failed - failed == made:
+            if made and self._progress.unanswered - unanswered == made:
                 return  # only rows that the engine keeps failing on are left: the report names them
             attempt, position = attempt + 1, position + places.num_rows
             shards += -(-places.num_rows // self._plan.shard_rows)

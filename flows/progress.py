@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from seedbed.ledger import Tally
 from seedbed.records import Sample
+from seedbed.store.runs import ENGINE_FAILURE
 
 FIRST_ROWS = 16  # the alarm speaks once so many rows were tried, or the first shard is over
 
@@ -23,7 +24,10 @@ class Failure:
 
 @dataclass
 class Progress:
-    """Rows by state, and what the run has spent; read by whoever draws it."""
+    """Rows by state, and what the run has spent; read by whoever draws it.
+
+    `unanswered` are the rows, among those that failed in this process, for which no engine had an answer.
+    """
 
     tally: Tally
     wanted: int
@@ -31,6 +35,7 @@ class Progress:
     kept: int = 0
     dropped: int = 0
     failed: int = 0
+    unanswered: int = 0
     since: float = field(default_factory=time.monotonic)
     notices: list[str] = field(default_factory=list)
     _fresh: int = 0
@@ -66,6 +71,7 @@ class Progress:
             self.kept += 1
         elif sample.status == "failed":
             self.failed += 1
+            self.unanswered += sample.reason.startswith(ENGINE_FAILURE)
         else:
             self.dropped += 1
             self._reasons[sample.reason] += 1
@@ -101,8 +107,10 @@ class Progress:
         return ""
 
     def nothing_answered(self) -> bool:
-        """Whether every row so far failed: going on would only spend more."""
-        return self._tried > 0 and sum(self._failures.values()) >= self._tried
+        """Whether going on would only spend more: no engine answered, or a whole first batch was unreadable."""
+        failed = sum(self._failures.values())
+        enough = self._tried >= FIRST_ROWS or self.unanswered >= self._tried
+        return failed >= self._tried > 0 and enough
 
     def _once(self, what: str) -> bool:
         if what in self._silent:

@@ -62,7 +62,12 @@ def read(path: Path) -> Seedbed:
         pattern = getattr(step.options, "documents", None)
         if pattern:
             leaves += tuple(
-                Leaf(path=f"documents/{Path(document.name).stem}", kind="knowledge", seeds=(), documents=(document,))
+                Leaf(
+                    path=f"documents/{Path(document.name).with_suffix('')}",
+                    kind="knowledge",
+                    seeds=(),
+                    documents=(document,),
+                )
                 for document in read_documents(pattern, path.parent)
             )
     return Seedbed(recipe, leaves)
