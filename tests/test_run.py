@@ -345,7 +345,7 @@ def test_an_empty_taxonomy_is_refused(tmp_path):
 
 def test_answers_that_cannot_be_read_use_up_tries_and_do_not_end_the_refilling(tmp_path):
     with running(prose=True) as base_url:
-        few = {"generate": [{"knowledge": {"per_leaf": 2}}], "curate": [{"coverage": {"attempts": 3}}]}
-        found = facts("run", recipe(tmp_path, base_url, **few), home=tmp_path / "home")
+        wanted, curate = [{"knowledge": {"per_leaf": 2}}], [{"coverage": {"attempts": 3}}]
+        found = facts("run", recipe(tmp_path, base_url, generate=wanted, curate=curate), home=tmp_path / "home")
     [leaf] = found["leaves"]
     assert (leaf["made"], leaf["failed"], leaf["shortfall"]) == (6, 6, 2), "every try is spent before it gives up"
