@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from yarl import URL
 
 from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling
+from seedbed.engines.wire import Answer, Wire
 from seedbed.replies import Unreadable
 
 RETRIED = frozenset({408, 409, 425, 429})
@@ -71,35 +72,28 @@ class HttpEngine:
         self.deadline = timeout * (retries + 1)
         self._key = _key(api_key)
         self._where = str(base)
-        self._chat_url, self._models_url = base / "chat/completions", base / "models"
+        self._base, self._timeout = base, timeout
         self._concurrency, self._retries, self._backoff = concurrency, retries, backoff
-        self._timeout = aiohttp.ClientTimeout(total=timeout, ceil_threshold=math.inf)
         self._sleep, self._rng = sleep, rng or random.Random()
         self._formats: dict[type[BaseModel], orjson.Fragment] = {}
         # Calls queue here and not in the connector, whose queue would count against the timeout.
         self._slots = asyncio.Semaphore(concurrency)
-        self._session: aiohttp.ClientSession | None = None
+        self._wire: Wire | None = None
 
     async def __aenter__(self) -> Self:
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "seedbed"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         self._slots = asyncio.Semaphore(self._concurrency)  # a semaphore belongs to one event loop
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._concurrency),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=headers,
-            timeout=self._timeout,
-            trust_env=False,
-        )
+        self._wire = Wire(self._base, headers, self._concurrency)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._wire is not None:
+            await self._wire.close()
+            self._wire = None
 
     async def chat(
         self,
@@ -135,13 +129,12 @@ class HttpEngine:
             "top_logprobs": 20,
         }
         reply, answer = await self._complete(request)
-        tokens = _likely(answer)
-        if not tokens:
+        found = _masses(answer, tuple(options))
+        if found is None:
             raise EngineError(
                 f"{self._where}: server returned no logprobs (needed by choose). "
                 "Use a server that gives top_logprobs (vLLM, llama.cpp), or judge without choose"
             )
-        found = _masses(tokens, tuple(options))
         mass = sum(found.values())
         if mass <= 0:
             why = f"none of the options {', '.join(options)} among the likely answers"
@@ -151,7 +144,7 @@ class HttpEngine:
     async def probe(self) -> str:
         """What the server says it serves, in one line, asked once and briefly. Raises EngineError."""
         try:
-            content = await self._exchange("GET", self._models_url, None, self._within(PROBE_SECONDS))
+            content = await self._exchange("GET", "models", b"", min(PROBE_SECONDS, self._timeout))
             listed = [str(entry["id"]) for entry in orjson.loads(content)["data"]]
         except _FaultError as fault:
             raise EngineError(f"{self._where}: {fault}. Is it running, and is base_url right?") from fault
@@ -170,33 +163,30 @@ class HttpEngine:
             raise EngineError(f"the prompt is no valid text ({error}). Mend its source") from error
         # The slot is kept while a call waits for its next try: a server that refuses sees fewer calls.
         async with self._slots:
-            ends, timeout, attempt = time.monotonic() + self.deadline, self._timeout, 0
+            ends, seconds, attempt = time.monotonic() + self.deadline, self._timeout, 0
             while True:
                 try:
-                    return self._parse(await self._exchange("POST", self._chat_url, body, timeout))
+                    return self._parse(await self._exchange("POST", "chat/completions", body, seconds))
                 except _FaultError as fault:
                     wait = self._wait(fault, attempt)
                     if attempt == self._retries or time.monotonic() + wait >= ends:
                         raise self._surrender(fault, attempt) from fault
                 await self._sleep(wait)
-                attempt, timeout = attempt + 1, self._within(ends - time.monotonic())
+                attempt, seconds = attempt + 1, min(self._timeout, ends - time.monotonic())
 
-    async def _exchange(self, method: str, url: URL, body: bytes | None, timeout: aiohttp.ClientTimeout) -> bytes:
+    async def _exchange(self, method: str, page: str, body: bytes, seconds: float) -> bytes:
         """One request's whole body. Raises _FaultError where another try may help, EngineError where not."""
-        if self._session is None:
+        if self._wire is None:
             raise RuntimeError("open the engine first: async with HttpEngine(...) as engine")
         try:
-            async with self._session.request(
-                method, url, data=body, timeout=timeout, allow_redirects=False
-            ) as response:
-                content = await response.read()
+            answer = await self._wire.exchange(method, page, body, seconds)
         except TimeoutError as error:
-            raise _FaultError(f"no whole answer within {timeout.total:.3g} s") from error
+            raise _FaultError(f"no whole answer within {seconds:.3g} s") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _FaultError(self._said(f"{type(error).__name__}: {error}")) from error
-        if response.status < 300:
-            return content
-        raise self._refusal(response, content)
+        if answer.status < 300:
+            return answer.content
+        raise self._refusal(answer)
 
     def _parse(self, content: bytes) -> tuple[Reply, dict[str, Any]]:
         try:
@@ -214,13 +204,13 @@ class HttpEngine:
             raise _FaultError(f"the body is no chat completion: {said}") from error
         return Reply(text, tokens_in, tokens_out, finish), choice
 
-    def _refusal(self, response: aiohttp.ClientResponse, content: bytes) -> Exception:
-        status, said = response.status, self._said(_message(content))
+    def _refusal(self, answer: Answer) -> Exception:
+        status, said = answer.status, self._said(_message(answer.content))
         if status in RETRIED or status >= 500:
-            wait = _retry_after(response.headers.get("Retry-After", ""))
+            wait = _retry_after(answer.headers.get("Retry-After", ""))
             return _FaultError(f"HTTP {status}: {said}", wait)
         if status < 400:
-            target = self._said(response.headers.get("Location", "nowhere"))
+            target = self._said(answer.headers.get("Location", "nowhere"))
             return EngineError(
                 f"{self._where}: HTTP {status}: it redirects to {target}, and redirects are not followed. "
                 "Write the final address as base_url"
@@ -242,10 +232,6 @@ class HttpEngine:
         if fault.retry_after is not None:
             return fault.retry_after
         return self._rng.uniform(0, min(BACKOFF_CAP, self._backoff * 2**attempt))
-
-    def _within(self, seconds: float) -> aiohttp.ClientTimeout:
-        total = min(self._timeout.total or seconds, max(seconds, 0.001))  # 0 would mean no timeout at all
-        return aiohttp.ClientTimeout(total=total, ceil_threshold=math.inf)
 
     def _said(self, text: str | bytes) -> str:
         """The first 200 characters on one line, without our key, which some servers echo."""
@@ -305,27 +291,24 @@ def _retry_after(text: str) -> float | None:
         return None
 
 
-def _likely(choice: dict[str, Any]) -> list[tuple[str, float]]:
-    """The likeliest first tokens, bare of white space and its marks, with probabilities; maybe none."""
-    try:
-        first = choice["logprobs"]["content"][0]["top_logprobs"]
-        return [(token["token"].strip().lstrip("▁Ġ").strip(), math.exp(min(token["logprob"], 0.0))) for token in first]
-    except (LookupError, TypeError, AttributeError):
-        return []
-
-
-def _masses(tokens: Sequence[tuple[str, float]], options: tuple[str, ...]) -> dict[str, float]:
+def _masses(choice: dict[str, Any], options: tuple[str, ...]) -> dict[str, float] | None:
+    """The probability of each option among the likeliest first tokens; None if the server gave no such list."""
     masses = dict.fromkeys(options, 0.0)
-    for token, probability in tokens:
-        option = _option(token, options)
-        if option is not None:
-            masses[option] += probability
-    return masses
+    try:
+        likeliest = choice["logprobs"]["content"][0]["top_logprobs"]
+        for token in likeliest:
+            option = _option(token["token"], options)
+            if option is not None:
+                masses[option] += math.exp(min(token["logprob"], 0.0))
+    except (LookupError, TypeError, AttributeError):
+        return None
+    return masses if likeliest else None
 
 
 @lru_cache(maxsize=4096)  # the same few tokens come back with every call
 def _option(token: str, options: tuple[str, ...]) -> str | None:
     """The option that a token spells or alone begins; as written first, then whatever the case."""
+    token = token.strip().lstrip("▁Ġ").strip()  # white space as tokenizers write it
     if not token:
         return None
     for fold in (str, str.casefold):

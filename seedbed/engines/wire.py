@@ -1,0 +1,133 @@
+"""Requests over aiohttp's connections, without its layer of request and response objects.
+
+Pool, TLS, name lookup, HTTP parser and body reader are aiohttp's. What `ClientSession` builds around each request
+(headers merged, cookies, redirects, a task that writes) costs more than all of these together, and a chat call
+needs none of it: its head is the same each time but for one number. benchmarks/overhead.py shows the price.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+from aiohttp.streams import EofStream
+from yarl import URL
+
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, ceil_threshold=math.inf)  # the whole exchange has its own
+
+
+class Answer(NamedTuple):
+    """A response, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Wire:
+    """Up to `limit` kept-alive connections to the server of `base`; to be made and closed inside an event loop."""
+
+    def __init__(self, base: URL, headers: Mapping[str, str], limit: int) -> None:
+        self._path, self._connector = base.raw_path.rstrip("/"), aiohttp.TCPConnector(limit=limit)
+        # Only for the connector, which asks it where to connect and whether by TLS.
+        self._target = aiohttp.ClientRequest("POST", base, loop=asyncio.get_running_loop())
+        fixed = {"Host": self._target.headers["Host"], "Accept": "*/*", **headers}
+        self._fixed = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
+        self._heads: dict[tuple[str, str], bytes] = {}
+        self._deadlines = _Deadlines()
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._connector.close()
+
+    async def exchange(self, method: str, page: str, body: bytes, seconds: float) -> Answer:
+        """Send one request to `base`/`page` and read its answer whole; redirects are not followed.
+
+        Raises:
+            TimeoutError: no whole answer within `seconds`, connecting included.
+            aiohttp.ClientError, OSError: no connection, or it broke, or what came back is no HTTP.
+        """
+        head = self._heads.get((method, page)) or self._head(method, page)
+        task = self._deadlines.begin(seconds)
+        try:
+            connection = await self._connector.connect(self._target, [], _NO_TIMEOUT)
+            try:
+                answer = await _converse(connection, b"%b%d\r\n\r\n%b" % (head, len(body), body))
+                connection.release()  # closes it instead if the server said so or sent more than it should
+                return answer
+            finally:
+                connection.close()  # no effect on one that is released
+        except (HttpProcessingError, EofStream) as error:
+            raise aiohttp.ClientPayloadError(f"no HTTP came back: {error}") from error
+        except asyncio.CancelledError as error:
+            if self._deadlines.missed(task):
+                raise TimeoutError from error
+            raise
+        finally:
+            self._deadlines.end(task)
+
+    def _head(self, method: str, page: str) -> bytes:
+        """Everything before the body's length."""
+        head = f"{method} {self._path}/{page} HTTP/1.1\r\n{self._fixed}Content-Length: ".encode("ascii")
+        self._heads[method, page] = head
+        return head
+
+
+async def _converse(connection: aiohttp.connector.Connection, request: bytes) -> Answer:
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None:
+        raise aiohttp.ServerDisconnectedError
+    protocol.set_response_params(read_until_eof=True)
+    transport.write(request)
+    message, payload = await protocol.read()
+    while message.code < 200:  # "continue" and the like come before the answer
+        message, payload = await protocol.read()
+    content = payload.read_nowait() if payload.is_eof() else await payload.read()
+    return Answer(message.code, message.headers, content)
+
+
+class _Deadlines:
+    """What `asyncio.timeout` does, with one timer for all: one for each would cost a tenth of an exchange."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[asyncio.Task[object], float] = {}
+        self._missed: set[asyncio.Task[object]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, seconds: float) -> asyncio.Task[object]:
+        """The current task, which is cancelled in so many seconds unless it comes to `end` before."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("an exchange needs a task to run in")
+        due = self._due[task] = self._loop.time() + seconds
+        if self._timer is None or due < self._timer.when():
+            self._set_timer(due)
+        return task
+
+    def missed(self, task: asyncio.Task[object]) -> bool:
+        """Whether this task was cancelled for its deadline, and for nothing else."""
+        return task in self._missed and not task.uncancel()
+
+    def end(self, task: asyncio.Task[object]) -> None:
+        """The task needs no deadline any more."""
+        self._due.pop(task, None)
+        self._missed.discard(task)
+
+    def _set_timer(self, due: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        now, self._timer = self._loop.time(), None
+        for task in [task for task, due in self._due.items() if due <= now]:
+            del self._due[task]
+            self._missed.add(task)
+            task.cancel()
+        if self._due:
+            self._set_timer(min(self._due.values()))
