@@ -152,9 +152,9 @@ def leaves(taxonomy: Sequence[Leaf], options: Skills) -> list[Leaf]:
 
 async def skill(unit: Unit, engine: Engine, judge: Engine, options: Skills) -> Draft:
     """One sample, or as much of it as passed; the first failing check ends it."""
-    leaf, prompts = unit.leaf, options.prompts
-    shown = sample_seeds(leaf.seeds, options.examples, random.Random(unit.draw))
-    examples = [leaf.seeds[n] for n in shown]
+    leaf, prompts, draw = unit.leaf, options.prompts, unit.draw
+    shown = sample_seeds(leaf.seeds, options.examples, random.Random(draw))
+    examples = tuple(leaf.seeds[n] for n in shown)
     replies: list[Reply] = []
 
     def draft(content: Content, *verdicts: Verdict) -> Draft:
@@ -165,7 +165,7 @@ async def skill(unit: Unit, engine: Engine, judge: Engine, options: Skills) -> D
     async def write(step: str, template: str, tokens: int, **values: str) -> str:
         sampling = Sampling(options.temperature, 0.95, tokens)
         messages = render(template, task=leaf.task, examples=examples, **values)
-        replies.append(await engine.chat(messages, sampling, step=step, ordinal=unit.draw))
+        replies.append(await engine.chat(messages, sampling, step=step, ordinal=draw))
         return replies[-1].text
 
     context = await write("context", prompts.context, 160) if leaf.grounded else ""
@@ -262,7 +262,7 @@ def _context_flaw(context: str, reply: Reply, leaf: Leaf) -> str:
         return "empty context"
     if reply.finish == "length":
         return "context cut off"
-    return "copies an example" if _folded(context) in {_folded(seed.context) for seed in leaf.seeds} else ""
+    return "copies an example" if _folded(context) in _contexts(leaf.seeds) else ""
 
 
 def _question_flaw(content: Content, reply: Reply, leaf: Leaf) -> str:
@@ -284,6 +284,11 @@ def _answer_flaw(content: Content, reply: Reply) -> str:
 @lru_cache(maxsize=1024)
 def _prompts(seeds: tuple[Seed, ...]) -> frozenset[str]:
     return frozenset(_folded(Content(question=seed.question, context=seed.context).prompt()) for seed in seeds)
+
+
+@lru_cache(maxsize=1024)
+def _contexts(seeds: tuple[Seed, ...]) -> frozenset[str]:
+    return frozenset(_folded(seed.context) for seed in seeds)
 
 
 def _folded(text: str) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError, nodes
+from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BeforeValidator, ValidationInfo
@@ -52,34 +53,70 @@ class BadPrompt(ValueError):
 
 
 _GLOBALS = dict(_SANDBOX.globals)
+_CARRIED = (nodes.Assign, nodes.AssignBlock, nodes.Macro, nodes.Import, nodes.FromImport)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A template in two halves: the turns before the last, with the names they read, and the last turn."""
+
+    opening: Template | None
+    names: tuple[str, ...]
+    last: Template
 
 
 @lru_cache(maxsize=256)
-def _compiled(text: str) -> Template:
-    return _SANDBOX.from_string(_TURN.sub(lambda turn: f"{OPEN}{turn[1]}{CLOSE}", text))
+def _compiled(text: str) -> _Prompt:
+    marked = _TURN.sub(lambda turn: f"{OPEN}{turn[1]}{CLOSE}", text)
+    whole, cut = _SANDBOX.from_string(marked), marked.rfind(OPEN)
+    try:
+        tree = _SANDBOX.parse(marked[:cut])
+        halves = _SANDBOX.from_string(marked[:cut]), _SANDBOX.from_string(marked[cut:])
+    except TemplateError:  # the last turn stands inside a block
+        return _Prompt(None, (), whole)
+    if cut <= 0 or any(tree.find(kind) for kind in _CARRIED):
+        return _Prompt(None, (), whole)
+    return _Prompt(halves[0], tuple(sorted(find_undeclared_variables(tree))), halves[1])
 
 
-def _filled(template: Template, values: dict[str, object]) -> str:
-    """What `template.render` does, without the copies of the globals that it makes at each call."""
+@lru_cache(maxsize=2048, typed=True)
+def _opening(text: str, names: tuple[str, ...], *values: object) -> tuple[Message, ...]:
+    """The turns before the last: the same for all samples of a leaf, so mostly rendered already."""
+    template = _compiled(text).opening
+    return tuple(_turns(template, dict(zip(names, values, strict=True)))) if template else ()
+
+
+def _turns(template: Template, values: dict[str, object]) -> list[Message]:
+    # What `template.render` does, without the copies of the globals that it makes at each call.
     context = Context(_SANDBOX, {**_GLOBALS, **values}, None, template.blocks)
-    return "".join(template.root_render_func(context))
+    rendered = "".join(template.root_render_func(context))
+    parts = (turn.partition(CLOSE) for turn in rendered.split(OPEN)[1:])
+    return [{"role": role, "content": body.strip()} for role, _, body in parts]
 
 
 def render(text: str, **values: object) -> list[Message]:
     """The chat turns of a prompt template, each turn's white space trimmed.
 
+    Turns before the last are rendered once for the values that they read (hashable ones) and shared: do not
+    change them.
+
     Raises:
         BadPrompt: the template names a value that it is not given, is no valid Jinja, or has no turn.
     """
     try:
-        rendered = _filled(_compiled(text), values)
+        prompt = _compiled(text)
+        given = [name for name in prompt.names if name in values]
+        known = [values[name] for name in given]
+        try:
+            opening = _opening(text, tuple(given), *known)
+        except TypeError:  # a value that cannot be hashed
+            opening = _opening.__wrapped__(text, tuple(given), *known)
+        turns = [*opening, *_turns(prompt.last, values)]
     except TemplateError as error:
         raise BadPrompt(f"{error} (given: {', '.join(sorted(values))}), in the prompt:\n{text[:300]}") from error
-    turns = rendered.split(OPEN)[1:]
     if not turns:
         raise BadPrompt(f"no line [system], [user] or [assistant] in the prompt:\n{text[:300]}")
-    parts = (turn.partition(CLOSE) for turn in turns)
-    return [{"role": role, "content": body.strip()} for role, _, body in parts]
+    return turns
 
 
 def fence(text: str) -> str:
