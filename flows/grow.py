@@ -24,7 +24,7 @@ from seedbed.ledger import Ledger, Stopped
 from seedbed.records import Content, Draft, Sample, Unit, Verdict
 from seedbed.replies import Unreadable
 from seedbed.store import Store
-from seedbed.store.rows import Judged
+from seedbed.store.rows import Judged, judged_tables
 from seedbed.store.runs import ENGINE_FAILURE, announce, finish_shard, hashes_before, open_places
 
 SHARDS_UNDER_WAY = 3
@@ -128,7 +128,8 @@ class Growth:
                 elif step:
                     rows = await self._stage(f"judge {shard.number}", partial(self._judge_all, rows, step))
             rows = [self._closed(row, last=True) if row.sample.status == "pending" else row for row in rows]
-            self._ledger.conclude(partial(finish_shard, self._plan.run_id, shard.number, rows))
+            outcome = judged_tables(self._plan.run_id, rows)
+            self._ledger.conclude(partial(finish_shard, self._plan.run_id, shard.number, outcome))
             self._alarm(shard_over=True)
         finally:
             if not selected.done():

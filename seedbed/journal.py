@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 from pathlib import Path
 
 import orjson
 import portalocker
 
 from seedbed.store import Store, StoreError
-from seedbed.store.rows import CallRow, add_calls
+from seedbed.store.rows import CallRow, load_calls
 
 
 class RunBusy(Exception):
@@ -53,12 +54,16 @@ class Journal:
         self._folder, self._run_id, self._number = home / "journal", run_id, 0
         self._file = self._open()
 
-    def write(self, row: CallRow) -> None:
-        """Append one call. Raises StoreError where the disk is full."""
-        line = orjson.dumps(tuple(row)) + b"\n"
+    def write(self, row: CallRow, prompt: bytes, request: bytes) -> None:
+        """Append one call, whole or not at all; prompt and request are JSON. Raises StoreError on a full disk."""
+        call = row._asdict()
+        call["prompt"], call["request"] = prompt.decode(), request.decode()
+        line = orjson.dumps(call, option=orjson.OPT_APPEND_NEWLINE)
         try:
-            if os.write(self._file, line) != len(line):
-                raise OSError("short write")
+            written = os.write(self._file, line)
+            if written != len(line):
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
             raise StoreError(
                 f"could not write in {self._folder}: {error}. Make room on the disk and run the same command "
@@ -87,7 +92,7 @@ class Journal:
 
 
 def take_in(store: Store, own_run: str) -> int:
-    """Commit the calls that killed runs left in journals; how many. Runs still at work are left alone."""
+    """Commit the calls that killed runs left in journals; how many it found. Runs still at work are left alone."""
     taken = 0
     for run_id, segments in sorted(_by_run(store.home / "journal").items()):
         if run_id == own_run:
@@ -109,23 +114,15 @@ def _by_run(folder: Path) -> dict[str, list[Path]]:
 
 
 def _take(store: Store, segments: list[Path]) -> int:
-    rows = {row.call_id: row for path in segments for row in _rows(path)}
-    if rows:
-        with store.writing() as connection:
-            known = connection.execute(
-                "SELECT call_id FROM base.calls WHERE status = 'ok' AND call_id IN (SELECT unnest(?))",
-                [list(rows)],
-            ).fetchall()
-            for (call_id,) in known:  # committed, but the process died before it removed the segment
-                del rows[call_id]
-            add_calls(connection, list(rows.values()))
+    taken = 0
     for path in segments:
+        calls = path.read_bytes()
+        whole = calls.rfind(b"\n") + 1
+        if whole < len(calls):
+            os.truncate(path, whole)  # a torn last line was never answered for
+        if whole:
+            with store.writing() as connection:
+                load_calls(connection, path, loaded_before=True)
         path.unlink()
-    return len(rows)
-
-
-def _rows(path: Path) -> Iterator[CallRow]:
-    with path.open("rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):  # a torn last line was never answered for
-                yield CallRow(*orjson.loads(line))
+        taken += calls.count(b"\n")
+    return taken

@@ -11,9 +11,10 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from seedbed.engines import Choice, Engine, EngineError, Messages, ModelCard, Re
 from seedbed.journal import Journal, take_in
 from seedbed.replies import Unreadable
 from seedbed.store import Store, StoreError
-from seedbed.store.rows import CallRow, add_calls, microseconds
+from seedbed.store.rows import CallRow, load_calls, microseconds
 
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
 BLOCKS_KEPT = 24
@@ -39,6 +40,11 @@ _Call = Callable[[], Awaitable[tuple[str, str, int, int]]]
 @lru_cache(maxsize=64)
 def _schema(schema: type[BaseModel] | None) -> dict[str, object] | None:
     return schema.model_json_schema() if schema else None
+
+
+@lru_cache(maxsize=64)
+def _options(options: tuple[str, ...]) -> bytes:
+    return orjson.dumps({"options": options})
 
 
 class Stopped(Exception):
@@ -82,7 +88,8 @@ class Ledger:
         take_in(store, run_id)
         self._index = Index(store)
         self._journal = Journal(store.home, run_id)
-        self._fresh: dict[str, CallRow] = {}
+        self._written: list[CallRow] = []  # since the journal's last turn
+        self._fresh: dict[str, CallRow] = {}  # not in the store yet
         self._outcomes: list[Outcome] = []
         self._blocks: OrderedDict[int, asyncio.Future[dict[str, CallRow]]] = OrderedDict()
         self._flushing = asyncio.Lock()
@@ -114,13 +121,14 @@ class Ledger:
         row = self._index.row(call_id)
         return None if row is None else (await self._block(row // BLOCK)).get(call_id)
 
-    async def record(self, row: CallRow) -> None:
+    async def record(self, row: CallRow, prompt: bytes, request: bytes) -> None:
         """Make a call durable; commit when enough have come together. Raises StoreError, and stops the run."""
         try:
-            self._journal.write(row)
+            self._journal.write(row, prompt, request)
+            self._written.append(row)
             self._fresh[row.call_id] = row
             late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
-            if (late or len(self._fresh) >= FLUSH_ROWS) and not self._flushing.locked():
+            if (late or len(self._written) >= FLUSH_ROWS) and not self._flushing.locked():
                 await self.flush()
         except StoreError as error:
             self.stop(str(error))  # pay for nothing that cannot be recorded
@@ -133,10 +141,11 @@ class Ledger:
     async def flush(self) -> None:
         """Commit what is recorded and concluded so far to the store."""
         async with self._flushing:
-            rows, segment = list(self._fresh.values()), self._journal.turn()
+            segment, rows, self._written = self._journal.turn(), self._written, []
             outcomes, self._outcomes = self._outcomes, []
             self._flushed_at = time.monotonic()
-            first = await asyncio.to_thread(self._commit, rows, outcomes) if rows or outcomes else 0
+            calls = segment if rows else None
+            first = await asyncio.to_thread(self._commit, calls, outcomes) if rows or outcomes else 0
             segment.unlink()
             self._index.add([(row.call_id, first + i) for i, row in enumerate(rows) if row.status == "ok"])
             for row in rows:
@@ -152,9 +161,9 @@ class Ledger:
         finally:
             self._journal.close()
 
-    def _commit(self, rows: Sequence[CallRow], outcomes: Sequence[Outcome]) -> int:
+    def _commit(self, calls: Path | None, outcomes: Sequence[Outcome]) -> int:
         with self._store.writing() as connection:
-            first = add_calls(connection, rows)
+            first = load_calls(connection, calls) if calls else 0
             for outcome in outcomes:
                 outcome(connection)
         return first
@@ -171,7 +180,7 @@ class Ledger:
         return await asyncio.shield(found)
 
     def _read(self, number: int) -> dict[str, CallRow]:
-        columns = ", ".join("''" if name in ("prompt", "request") else name for name in CallRow._fields[:-1])
+        columns = ", ".join(CallRow._fields[:-1])
         with self._store.reading() as connection:
             rows = connection.execute(
                 f"SELECT {columns}, 0 FROM base.calls WHERE rowid >= ? AND rowid < ? AND status = 'ok'",
@@ -241,13 +250,15 @@ class Recorded:
         schema: type[BaseModel] | None = None,
     ) -> Reply:
         """As Engine.chat, answered from the ledger where it can be. Raises Stopped besides."""
-        request = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_tokens": sampling.max_tokens,
-            "ordinal": ordinal,
-            "schema": _schema(schema),
-        }
+        request = orjson.dumps(
+            {
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "max_tokens": sampling.max_tokens,
+                "ordinal": ordinal,
+                "schema": _schema(schema),
+            }
+        )
 
         async def call() -> tuple[str, str, int, int]:
             got = await self._engine.chat(messages, sampling, step=step, ordinal=ordinal, schema=schema)
@@ -264,17 +275,17 @@ class Recorded:
             answer = {"probabilities": got.probabilities, "mass": got.mass}
             return orjson.dumps(answer).decode(), "stop", got.tokens_in, 1
 
-        row = await self._answer(messages, {"options": list(options)}, step, call)
+        row = await self._answer(messages, _options(tuple(options)), step, call)
         if row.error:
             raise Unreadable(step, row.error, row.response)
         answer = orjson.loads(row.response)
         return Choice(answer["probabilities"], answer["mass"], row.tokens_in, row.call_id)
 
-    async def _answer(self, messages: Messages, request: Mapping[str, object], step: str, call: _Call) -> CallRow:
-        prompt, asked = orjson.dumps(messages), orjson.dumps(request)
+    async def _answer(self, messages: Messages, request: bytes, step: str, call: _Call) -> CallRow:
+        prompt = orjson.dumps(messages)
         digest = self._digest.copy()
         digest.update(prompt)
-        digest.update(asked)
+        digest.update(request)
         call_id = digest.hexdigest()
         while True:
             row = await self._ledger.find(call_id) if self._ledger.may_know(call_id) else None
@@ -286,7 +297,7 @@ class Recorded:
             await self._twin(call_id)
         self._asked[call_id] = None
         try:
-            return await self._pay(call_id, prompt.decode(), asked.decode(), step, call)
+            return await self._pay(call_id, prompt, request, step, call)
         finally:
             waiting = self._asked.pop(call_id)
             if waiting:
@@ -299,7 +310,7 @@ class Recorded:
             waiting = self._asked[call_id] = asyncio.get_running_loop().create_future()
         await asyncio.wait([waiting])
 
-    async def _pay(self, call_id: str, prompt: str, request: str, step: str, call: _Call) -> CallRow:
+    async def _pay(self, call_id: str, prompt: bytes, request: bytes, step: str, call: _Call) -> CallRow:
         tally, (model, revision) = self._ledger.tally, self._identity
         async with self._slots:
             self._ledger.admit()
@@ -317,7 +328,7 @@ class Recorded:
                 tally.in_flight -= 1
         seconds = time.perf_counter() - started
         row = CallRow(
-            *(call_id, self._run_id, step, model, revision, prompt, request, response, finish),
+            *(call_id, self._run_id, step, model, revision, response, finish),
             *(tokens_in, tokens_out, seconds, None, "error" if error else "ok", str(error or unreadable)),
             microseconds(),
         )
@@ -325,7 +336,7 @@ class Recorded:
         tally.failed += error is not None
         tally.tokens_in += tokens_in
         tally.tokens_out += tokens_out
-        await self._ledger.record(row)
+        await self._ledger.record(row, prompt, request)
         if error is not None:
             raise error
         return row

@@ -13,7 +13,7 @@ import pytest
 
 from seedbed.records import Content, Sample, Verdict
 from seedbed.store import Store, StoreError
-from seedbed.store.rows import Judged, add_judged
+from seedbed.store.rows import Judged, add_tables, judged_tables
 from seedbed.store.schema import MIGRATIONS
 
 VIEWS = {
@@ -52,7 +52,7 @@ def test_every_documented_view_has_its_columns(tmp_path, view):
 def test_a_user_can_open_the_file_with_plain_duckdb(tmp_path):
     store = Store(tmp_path)
     with store.writing() as db:
-        add_judged(db, "r", [judged(1)])
+        add_tables(db, judged_tables("r", [judged(1)]))
     with duckdb.connect(str(store.path), read_only=True) as plain:
         row = plain.execute("SELECT content->>'question', status FROM samples").fetchone()
     assert row == ("question 1", "kept")
@@ -61,7 +61,7 @@ def test_a_user_can_open_the_file_with_plain_duckdb(tmp_path):
 def test_a_unit_of_work_that_fails_leaves_nothing(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(RuntimeError), store.writing() as db:
-        add_judged(db, "r", [judged(1)])
+        add_tables(db, judged_tables("r", [judged(1)]))
         raise RuntimeError
     assert store.rows("SELECT * FROM samples") == []
 
@@ -77,7 +77,7 @@ def test_a_newer_file_is_refused_and_left_as_it_is(tmp_path):
 def test_an_older_file_is_migrated_with_its_rows_and_a_backup(tmp_path):
     old = Store(tmp_path, MIGRATIONS[:1])
     with old.writing() as db:
-        add_judged(db, "r", [judged(1)])
+        add_tables(db, judged_tables("r", [judged(1)]))
     old.close()
     assert Store(tmp_path).rows("SELECT sample_id FROM samples") == [{"sample_id": f"{1:020x}"}]
     with duckdb.connect(str(tmp_path / "seedbed.duckdb.v1-backup")) as backup:
@@ -125,12 +125,12 @@ WRITER = """
     import sys
     from pathlib import Path
     from seedbed.store import Store
-    from seedbed.store.rows import add_judged
+    from seedbed.store.rows import add_tables, judged_tables
     from tests.test_store import judged
     store = Store(Path(sys.argv[1]))
     for batch in range(40):
         with store.writing() as db:
-            add_judged(db, sys.argv[2], [judged(batch * 100 + i) for i in range(100)])
+            add_tables(db, judged_tables(sys.argv[2], [judged(batch * 100 + i) for i in range(100)]))
         print(batch, flush=True)
 """
 
@@ -166,21 +166,21 @@ FULL_DISK = """
     import resource, signal, sys
     from pathlib import Path
     from seedbed.store import Store, StoreError
-    from seedbed.store.rows import add_judged
+    from seedbed.store.rows import add_tables, judged_tables
     from tests.test_store import judged
     store = Store(Path(sys.argv[1]))
     with store.writing() as db:
-        add_judged(db, "r", [judged(0)])
+        add_tables(db, judged_tables("r", [judged(0)]))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (store.path.stat().st_size + 4096, resource.RLIM_INFINITY))
     try:
         with store.writing() as db:
-            add_judged(db, "r", [judged(i, str(i) * 500) for i in range(1, 5000)])
+            add_tables(db, judged_tables("r", [judged(i, str(i) * 500) for i in range(1, 5000)]))
     except StoreError as error:
         print(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     with store.writing() as db:
-        add_judged(db, "r", [judged(1)])
+        add_tables(db, judged_tables("r", [judged(1)]))
     print(store.rows("SELECT count(*) AS n FROM samples"))
 """
 

@@ -1,9 +1,11 @@
-"""Rows into the store, always as Arrow batches: 50 times a row-by-row insert (measured)."""
+"""Rows into the store, always in batches, by Arrow or from a file: 50 times a row-by-row insert (measured)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from glob import escape
+from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
@@ -11,19 +13,27 @@ import pyarrow as pa
 
 from seedbed.records import Sample, Verdict
 
+Tables = dict[str, pa.Table]
 _IDS = pa.list_(pa.string())
 
-CALLS = pa.schema(
-    [(name, pa.string()) for name in ("call_id", "run_id", "step", "model", "revision")]
-    + [(name, pa.string()) for name in ("prompt", "request", "response", "finish")]
-    + [
-        ("tokens_in", pa.int32()),
-        ("tokens_out", pa.int32()),
-        ("seconds", pa.float64()),
-        ("usd", pa.float64()),
-    ]
-    + [("status", pa.string()), ("error", pa.string()), ("created_at", pa.timestamp("us"))]
-)
+CALLS = {
+    "call_id": "VARCHAR",
+    "run_id": "VARCHAR",
+    "step": "VARCHAR",
+    "model": "VARCHAR",
+    "revision": "VARCHAR",
+    "prompt": "VARCHAR",
+    "request": "VARCHAR",
+    "response": "VARCHAR",
+    "finish": "VARCHAR",
+    "tokens_in": "INTEGER",
+    "tokens_out": "INTEGER",
+    "seconds": "DOUBLE",
+    "usd": "DOUBLE",
+    "status": "VARCHAR",
+    "error": "VARCHAR",
+    "created_at": "BIGINT",
+}
 SAMPLES = pa.schema(
     [("run_id", pa.string()), ("sample_id", pa.string()), ("position", pa.int64())]
     + [(name, pa.string()) for name in ("kind", "method", "leaf")]
@@ -40,15 +50,13 @@ VERDICTS = pa.schema(
 
 
 class CallRow(NamedTuple):
-    """One model call as it is recorded, in the columns of `calls`; `created_at` in microseconds, UTC."""
+    """What came of one model call, in columns of `calls`; `created_at` in microseconds, UTC."""
 
     call_id: str
     run_id: str
     step: str
     model: str
     revision: str
-    prompt: str
-    request: str
     response: str
     finish: str
     tokens_in: int
@@ -68,15 +76,24 @@ class Judged(NamedTuple):
     verdicts: tuple[Verdict, ...]
 
 
-def add_calls(connection: duckdb.DuckDBPyConnection, calls: Sequence[CallRow]) -> int:
-    """Append calls; the row number of the first, for the ledger's index. Rows keep their order."""
+def load_calls(connection: duckdb.DuckDBPyConnection, segment: Path, loaded_before: bool = False) -> int:
+    """Append the calls of a journal's segment, in their order; the row number of the first.
+
+    DuckDB reads the file itself: no Python object is made again of what was written from one. `loaded_before`
+    leaves out what the store has already, where a process may have died between loading and removing the file.
+    """
     [(first,)] = connection.execute("SELECT coalesce(max(rowid) + 1, 0) FROM base.calls").fetchall()
-    _insert(connection, "calls", CALLS, calls)
+    connection.execute(
+        "INSERT INTO base.calls FROM (SELECT * REPLACE (make_timestamp(created_at) AS created_at) "
+        "FROM read_json($path, format = 'newline_delimited', columns = $columns))"
+        + (" ANTI JOIN base.calls USING (call_id, created_at)" if loaded_before else ""),
+        {"path": escape(str(segment)), "columns": CALLS},
+    )
     return int(first)
 
 
-def add_judged(connection: duckdb.DuckDBPyConnection, run_id: str, judged: Sequence[Judged]) -> None:
-    """Append samples and their verdicts."""
+def judged_tables(run_id: str, judged: Sequence[Judged]) -> Tables:
+    """The rows of `samples` and `verdicts`, made where they are: a thread would wrestle for the interpreter."""
     now = microseconds()
     samples = [_sample_row(run_id, row, now) for row in judged]
     verdicts = [
@@ -85,8 +102,15 @@ def add_judged(connection: duckdb.DuckDBPyConnection, run_id: str, judged: Seque
         for row in judged
         for v in row.verdicts
     ]
-    _insert(connection, "samples", SAMPLES, samples)
-    _insert(connection, "verdicts", VERDICTS, verdicts)
+    return {"samples": _table(SAMPLES, samples), "verdicts": _table(VERDICTS, verdicts)}
+
+
+def add_tables(connection: duckdb.DuckDBPyConnection, tables: Tables) -> None:
+    """Append rows to the tables of these names."""
+    for name, rows in tables.items():
+        connection.register("incoming", rows)
+        connection.execute(f"INSERT INTO base.{name} SELECT * FROM incoming")
+        connection.unregister("incoming")
 
 
 def microseconds() -> int:
@@ -104,12 +128,7 @@ def _sample_row(run_id: str, row: Judged, now: int) -> tuple[object, ...]:
     )
 
 
-def _insert(
-    connection: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, rows: Sequence[Sequence[object]]
-) -> None:
-    if not rows:
-        return
-    columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), schema, strict=True)]
-    connection.register("incoming", pa.table(columns, schema=schema))
-    connection.execute(f"INSERT INTO base.{table} SELECT * FROM incoming")
-    connection.unregister("incoming")
+def _table(schema: pa.Schema, rows: Sequence[Sequence[object]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.table(arrays, schema=schema)

@@ -16,7 +16,7 @@ from duckdb import DuckDBPyConnection
 
 from seedbed.engines import ModelCard
 from seedbed.errors import InputError
-from seedbed.store.rows import Judged, add_judged
+from seedbed.store.rows import Tables, add_tables
 from seedbed.store.store import Store
 
 # A row that the engine failed on is no attempt of the model's, and is tried again when the run is run again.
@@ -90,9 +90,9 @@ def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) 
     return {number for (number,) in done}
 
 
-def finish_shard(run_id: str, shard: int, judged: Sequence[Judged], db: DuckDBPyConnection) -> None:
+def finish_shard(run_id: str, shard: int, outcome: Tables, db: DuckDBPyConnection) -> None:
     """The outcome of every row of a shard, inside the transaction that the caller has begun."""
-    add_judged(db, run_id, judged)
+    add_tables(db, outcome)
     db.execute("UPDATE base.shards SET done = true WHERE run_id = ? AND shard = ?", [run_id, shard])
 
 
