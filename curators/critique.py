@@ -129,15 +129,7 @@ async def critique(sample: Sample, judge: Engine, options: Critique) -> Verdict:
     mark = fence(question + answer + said.text)
     scored = render(options.prompts.score, mark=mark, levels=LEVELS, critique=said.text, **values)
     choice = await judge.choose(scored, ["1", "2", "3", "4", "5"], step="critique_score")
+    against = f"critique below {options.keep_at:g}"
+    calls = said.call_id, choice.call_id
     score = choice.expected()
-    keep = score >= options.keep_at
-    return Verdict(
-        step="critique",
-        curator="critique",
-        keep=keep,
-        reason="" if keep else f"critique below {options.keep_at:g}",
-        score=score,
-        threshold=options.keep_at,
-        call_ids=tuple(call for call in (said.call_id, choice.call_id) if call),
-        transcript=said.text,
-    )
+    return Verdict.scored("critique", "critique", score, options.keep_at, against, *calls, transcript=said.text)

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
-from seedbed.engines import Choice, Engine, Sampling, ask
+from seedbed.engines import Engine, Sampling, ask
 from seedbed.errors import InputError
 from seedbed.prompts import PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
@@ -200,7 +200,7 @@ async def check_standalone(content: Content, leaf: Leaf, judge: Engine, options:
     )
     choice = await judge.choose(messages, ["yes", "no"], step="question_check")
     score = choice.probabilities["yes"]
-    return _scored("question_check", score, 0.5, "question needs its text", choice)
+    return Verdict.scored("question_check", "knowledge", score, 0.5, "question needs its text", choice.call_id)
 
 
 async def check_faithful(content: Content, leaf: Leaf, judge: Engine, options: Knowledge) -> Verdict:
@@ -214,7 +214,9 @@ async def check_faithful(content: Content, leaf: Leaf, judge: Engine, options: K
         answer=content.answer,
     )
     choice = await judge.choose(messages, ["yes", "no"], step="faithfulness")
-    return _scored("faithfulness", choice.probabilities["yes"], 0.5, "answer not supported", choice)
+    return Verdict.scored(
+        "faithfulness", "knowledge", choice.probabilities["yes"], 0.5, "answer not supported", choice.call_id
+    )
 
 
 async def check_relevant(content: Content, leaf: Leaf, judge: Engine, options: Knowledge) -> Verdict:
@@ -227,7 +229,9 @@ async def check_relevant(content: Content, leaf: Leaf, judge: Engine, options: K
         answer=content.answer,
     )
     choice = await judge.choose(messages, ["0", "1", "2"], step="relevancy")
-    return _scored("relevancy", choice.expected(), 1.5, "answer beside the question", choice)
+    return Verdict.scored(
+        "relevancy", "knowledge", choice.expected(), 1.5, "answer beside the question", choice.call_id
+    )
 
 
 @lru_cache(maxsize=256)  # a document is cut once, not once a sample
@@ -325,16 +329,3 @@ def _flaw(content: Content, leaf: Leaf) -> str:
         return "question needs its text"
     asked = {" ".join(seed.question.casefold().split()) for seed in leaf.seeds}
     return "copies an example" if " ".join(content.question.casefold().split()) in asked else ""
-
-
-def _scored(step: str, score: float, threshold: float, reason: str, choice: Choice) -> Verdict:
-    keep = score >= threshold
-    return Verdict(
-        step=step,
-        curator="knowledge",
-        keep=keep,
-        reason="" if keep else reason,
-        score=score,
-        threshold=threshold,
-        call_ids=(choice.call_id,) if choice.call_id else (),
-    )

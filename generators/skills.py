@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from pydantic import Field
 
-from seedbed.engines import Choice, Engine, Reply, Sampling
+from seedbed.engines import Engine, Reply, Sampling
 from seedbed.prompts import PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
 
@@ -198,7 +198,7 @@ async def check_question(content: Content, leaf: Leaf, judge: Engine, options: S
     )
     choice = await judge.choose(messages, ["yes", "no"], step="question_check")
     score = choice.probabilities["yes"]
-    return _scored("question_check", score, 0.5, "question fails its check", choice)
+    return Verdict.scored("question_check", "skills", score, 0.5, "question fails its check", choice.call_id)
 
 
 async def check_answer(content: Content, leaf: Leaf, judge: Engine, options: Skills) -> Verdict:
@@ -213,7 +213,7 @@ async def check_answer(content: Content, leaf: Leaf, judge: Engine, options: Ski
         answer=content.answer,
     )
     choice = await judge.choose(messages, ["1", "2", "3"], step="answer_check")
-    return _scored("answer_check", choice.expected(), 2.0, "answer fails its check", choice)
+    return Verdict.scored("answer_check", "skills", choice.expected(), 2.0, "answer fails its check", choice.call_id)
 
 
 def sample_seeds(seeds: Sequence[Seed], count: int, dice: random.Random) -> list[int]:
@@ -297,16 +297,3 @@ def _folded(text: str) -> str:
 
 def _fails(step: str, reason: str) -> Verdict:
     return Verdict(step=step, curator="skills", keep=False, reason=reason)
-
-
-def _scored(step: str, score: float, threshold: float, reason: str, choice: Choice) -> Verdict:
-    keep = score >= threshold
-    return Verdict(
-        step=step,
-        curator="skills",
-        keep=keep,
-        reason="" if keep else reason,
-        score=score,
-        threshold=threshold,
-        call_ids=(choice.call_id,) if choice.call_id else (),
-    )

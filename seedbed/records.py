@@ -10,7 +10,7 @@ import hashlib
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypedDict
+from typing import Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict
 
@@ -54,6 +54,30 @@ class Verdict(Frozen):
     threshold: float | None = None
     call_ids: tuple[str, ...] = ()
     transcript: str | None = None
+
+    @classmethod
+    def scored(
+        cls,
+        step: str,
+        curator: str,
+        score: float,
+        threshold: float,
+        against: str,
+        *call_ids: str,
+        transcript: str | None = None,
+    ) -> Self:
+        """What a score means: keep from the threshold upwards; `against` is the reason where it falls short."""
+        keep = score >= threshold
+        return cls(
+            step=step,
+            curator=curator,
+            keep=keep,
+            reason="" if keep else against,
+            score=score,
+            threshold=threshold,
+            call_ids=tuple(call for call in call_ids if call),  # an engine without the ledger gives none
+            transcript=transcript,
+        )
 
 
 class Sample(Frozen):

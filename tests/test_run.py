@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,15 +44,18 @@ def recipe(folder: Path, base_url: str, per_leaf: int = 6, **changes) -> Path:
     return path
 
 
-def start(*arguments: object, home: Path) -> subprocess.Popen[str]:
+def start(*arguments: object, home: Path, limit: Callable[[], None] | None = None) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SEEDBED_HOME": str(home)}
     environment.pop("PREFECT_API_URL", None)
     command = [*SEEDBED, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=limit)
 
 
-def seedbed(*arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
-    process = start(*arguments, home=home)
+def seedbed(
+    *arguments: object, home: Path, limit: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    process = start(*arguments, home=home, limit=limit)
     out, err = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -172,6 +177,25 @@ def test_twenty_kills_repeat_only_what_was_in_flight_and_export_the_same_bytes(t
     assert sql(BALANCE, tmp_path / "killed") == [{"n": 0}]
     twice = "SELECT count(*) - count(DISTINCT sample_id) AS n FROM samples"
     assert sql(twice, tmp_path / "killed") == [{"n": 0}]
+
+
+@pytest.mark.parametrize("kilobytes", [900, 1800])
+def test_a_full_disk_ends_the_run_with_plain_words_and_the_same_command_goes_on(tmp_path, kilobytes):
+    def no_file_beyond() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, resource.RLIM_INFINITY))
+
+    with running() as base_url:
+        path = recipe(tmp_path, base_url, per_leaf=40)
+        facts("run", path, home=tmp_path / "undisturbed")
+        calls = stats(base_url)["requests"]
+        full = seedbed("run", path, home=tmp_path / "home", limit=no_file_beyond)
+        facts("run", path, home=tmp_path / "home")
+        repeated = stats(base_url)["requests"] - 2 * calls
+    assert full.returncode == 1 and "Traceback" not in full.stderr, full.stderr
+    assert "oom on the disk" in full.stderr or "make room" in full.stderr, full.stderr
+    assert repeated <= 8, "more than what was in flight"
+    assert exported(tmp_path / "home") == exported(tmp_path / "undisturbed")
+    assert sql(BALANCE, tmp_path / "home") == [{"n": 0}]
 
 
 def test_ctrl_c_ends_what_is_in_flight_says_how_to_go_on_and_loses_nothing(tmp_path):
