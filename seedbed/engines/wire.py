@@ -113,7 +113,7 @@ class _Deadlines:
 
     def begin(self, seconds: float) -> asyncio.Task[object]:
         """The current task, which is cancelled in so many seconds unless it comes to `end` before."""
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None:
             raise RuntimeError("an exchange needs a task to run in")
         due = self._due[task] = self._loop.time() + seconds
