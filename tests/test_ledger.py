@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 
+import orjson
 import pytest
 
 from seedbed.engines import Choice, EngineError, ModelCard, Reply, Sampling
@@ -93,6 +94,34 @@ def test_a_journal_already_committed_is_not_taken_in_twice(tmp_path):
     segment.write_bytes(kept)
     talk(tmp_path, Counting(), lambda e: e.chat(ASK, step="question"))
     assert Store(tmp_path).rows("SELECT count(*) AS n FROM calls") == [{"n": 1}]
+
+
+def test_whatever_is_said_comes_back_as_it_was_from_a_folder_of_any_name(tmp_path):
+    home, strange = tmp_path / "it's [1]*?", '\x00"\\\n\x1f\u2028 é 😀 {"a": [1]}'
+    ask: list[Message] = [{"role": "user", "content": strange}]
+
+    class Parrot(Counting):
+        async def chat(self, messages, sampling=Sampling(), **_):
+            return Reply(messages[0]["content"], 10, 5, "stop")
+
+    talk(home, Parrot(), lambda e: e.chat(ask, step="question"))
+    again, tally = talk(home, Counting(), lambda e: e.chat(ask, step="question"), run="run2")
+    assert (again.text, tally.replayed) == (strange, 1)
+    [row] = Store(home).rows("SELECT prompt, response FROM calls")
+    assert orjson.loads(str(row["prompt"])) == ask and row["response"] == strange
+
+
+def test_a_call_that_failed_and_then_came_is_on_the_books_twice(tmp_path):
+    async def twice(engine):
+        with pytest.raises(EngineError):
+            await engine.chat(ASK, step="question")
+        engine._engine.fault = None
+        return await engine.chat(ASK, step="question")
+
+    talk(tmp_path, Counting(fault=EngineError("down")), twice)
+    talk(tmp_path, engine := Counting(), lambda e: e.chat(ASK, step="question"))
+    assert engine.calls == 0
+    assert Store(tmp_path).rows("SELECT status FROM calls") == [{"status": "error"}, {"status": "ok"}]
 
 
 @pytest.mark.parametrize(
