@@ -105,6 +105,8 @@ def test_a_folder_that_cannot_be_written_is_named_with_a_way_out(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot write in the home folder .*file/home.*--home"):
         Store(tmp_path / "file" / "home")
+    with pytest.raises(StoreError, match=r"question mark: .*why\?.*--home"):
+        Store(tmp_path / "why?")
 
 
 def test_a_program_that_holds_the_file_is_named(tmp_path):

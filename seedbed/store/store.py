@@ -31,12 +31,14 @@ class Store:
     """The rows of one home folder.
 
     Raises:
-        StoreError: the folder cannot be written, or the file is newer than this version or not a store.
+        StoreError: the folder cannot be used, or the file is newer than this version or not a store.
     """
 
     def __init__(self, home: Path, migrations: Sequence[tuple[str, str]] = MIGRATIONS) -> None:
         self.home, self.path = home, home / FILE
         self._migrations = migrations
+        if "?" in str(home.absolute()):
+            raise StoreError(f"DuckDB cannot use a path with a question mark: {home}. Choose another home with --home.")
         try:
             home.mkdir(parents=True, exist_ok=True)
             self._turnstile = Turnstile(home)
