@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from seedbed.engines import Engine, Sampling
-from seedbed.prompts import PromptText, fence, render
+from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Frozen, Sample, Verdict
 
 RUBRIC = "correct, complete, clear, and on task"
@@ -101,7 +101,7 @@ LEVELS = (
 REVIEWS = tuple(LEVELS[n] for n in (1, 2, 0, 4))  # shuffled: a review has no order to learn
 
 
-class CritiquePrompts(Frozen):
+class CritiquePrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
     critique: PromptText = CRITIQUE

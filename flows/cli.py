@@ -44,8 +44,7 @@ def run(recipe: RecipePath, home: Home = HOME, as_json: Json = False) -> None:
     if as_json:
         _print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan.run_id)})
     else:
-        here = "" if home == HOME else f" --home {shlex.quote(str(home))}"
-        show(_console(), store, outcome, _program(), shlex.join(sys.argv[1:]), here)
+        show(_console(), store, outcome, _program(), shlex.join(sys.argv[1:]), _here(home))
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 
@@ -65,7 +64,7 @@ def preview(
     if as_json:
         _print_json(found)
     else:
-        show(_console(), found, recipe)
+        show(_console(), found, f"{_program()} run {shlex.quote(str(recipe))}{_here(home)}")
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 
@@ -173,9 +172,6 @@ def main() -> NoReturn:
     """Run the command line; every error we know says what, where and what to do next."""
     try:
         app(standalone_mode=True)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
-        sys.exit(130)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
@@ -202,13 +198,17 @@ def _exit_code(error: Exception) -> int | None:
 def _grow(recipe: Path, home: Path, rows: int | None) -> Outcome:
     from flows.run import grow, read
 
-    if _tracked():
-        from flows.tracked import grow_recipe
+    try:
+        if prefect_api():
+            from flows.tracked import grow_tracked
 
-        return _in_loop(grow_recipe(str(recipe), str(home), rows))
-    from flows.display import watch
+            return _in_loop(grow_tracked(str(recipe), str(home), rows))
+        from flows.display import watch
 
-    return _in_loop(grow(read(recipe), home, rows, watch=watch))
+        return _in_loop(grow(read(recipe), home, rows, watch=watch))
+    except KeyboardInterrupt:  # a second Ctrl-C, or one before the run was under way
+        typer.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
+        raise typer.Exit(130) from None
 
 
 def _program() -> str:
@@ -217,6 +217,11 @@ def _program() -> str:
     if shutil.which("seedbed") or typed.name != "seedbed":
         return "seedbed"
     return shlex.quote(os.path.relpath(typed))
+
+
+def _here(home: Path) -> str:
+    """What a further command needs to find the same store."""
+    return "" if home == HOME else f" --home {shlex.quote(str(home))}"
 
 
 def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
@@ -229,16 +234,16 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-def _tracked() -> bool:
-    """Whether a Prefect API is configured, found out without importing Prefect (seconds)."""
-    if os.environ.get("PREFECT_API_URL"):
-        return True
+def prefect_api() -> str:
+    """The Prefect API that is configured, or "": found out without importing Prefect where it can be (seconds)."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
     folder = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     if not (folder / "profiles.toml").exists():
-        return False
+        return ""
     from prefect.settings import get_current_settings
 
-    return bool(get_current_settings().api.url)
+    return get_current_settings().api.url or ""
 
 
 def _store(home: Path) -> Store:

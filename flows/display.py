@@ -92,6 +92,8 @@ async def _plain(gauge: Gauge) -> None:
     finally:
         for notice in _news(gauge.progress):
             _say(notice)
+        if (line := gauge.line()) != said:
+            _say(line)
 
 
 def _news(progress: Progress) -> list[str]:

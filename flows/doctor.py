@@ -95,8 +95,9 @@ def _store(home: Path) -> Check:
 
 
 def _prefect() -> Check:
-    url = os.environ.get("PREFECT_API_URL")
-    return Check("prefect server", True, url or "none configured: runs are not tracked (set PREFECT_API_URL)")
+    from flows.cli import prefect_api
+
+    return Check("prefect server", True, prefect_api() or "none configured: runs are not tracked (set PREFECT_API_URL)")
 
 
 def _models(recipe: Path) -> list[Check]:

@@ -92,6 +92,8 @@ def make_plan(
     for name, step in _named(recipe.generate):
         generator = methods.generators[step.name]
         for leaf in generator.leaves(leaves, step.options):
+            if (name, leaf.path) in plots:
+                raise InputError(f"two leaves of {name} are called {leaf.path}: rename one of the files or folders")
             wanted: int = step.options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
             plots[name, leaf.path] = Plot(name, leaf, generator, step.options, wanted)
     if not plots:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -47,8 +46,8 @@ def facts(store: Store, outcome: Outcome) -> Row:
     }
 
 
-def show(console: Console, found: Row, recipe: Path) -> None:
-    """Print a preview."""
+def show(console: Console, found: Row, command: str) -> None:
+    """Print a preview; `command` grows the whole."""
     samples, span = found["samples"], found["rows_to_make"]
     assert isinstance(samples, list) and isinstance(span, list)  # facts() made them
     for sample in samples:
@@ -65,7 +64,7 @@ def show(console: Console, found: Row, recipe: Path) -> None:
         console, "seconds", found["seconds_per_row"], span, " at this preview's pace, which few rows at once slow"
     )
     console.print("dollars: unknown, no price is recorded for this model")
-    console.print(f"These rows are not paid for again:  [bold]seedbed run {escape(str(recipe))}[/]")
+    console.print(f"These rows are not paid for again:  [bold]{escape(command)}[/]")
 
 
 def _estimate(console: Console, unit: str, each: object, span: list[int], note: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -28,7 +26,12 @@ def facts(store: Store, run_id: str) -> Row:
         "QUALIFY row_number() OVER (PARTITION BY leaf ORDER BY position) = 1 ORDER BY position LIMIT ?",
         [run_id, SAMPLES_SHOWN],
     )
-    return {"run": run, "leaves": leaves, "funnel": funnel, "samples": kept}
+    short = store.rows(
+        "SELECT reason, count(*) AS n FROM samples JOIN coverage USING (run_id, method, leaf) "
+        "WHERE run_id = ? AND status <> 'kept' AND shortfall > 0 GROUP BY ALL ORDER BY n DESC, reason",
+        [run_id],
+    )
+    return {"run": run, "leaves": leaves, "funnel": funnel, "samples": kept, "short": short}
 
 
 def show(console: Console, store: Store, outcome: Outcome, program: str, typed: str, home: str) -> None:
@@ -37,9 +40,9 @@ def show(console: Console, store: Store, outcome: Outcome, program: str, typed: 
     `program` is how we are called, `typed` what followed it, `home` what further commands need to find the store.
     """
     command = f"{program} {typed}"
-    run_id, progress = outcome.plan.run_id, outcome.progress
+    run_id = outcome.plan.run_id
     found = facts(store, run_id)
-    _leaves(console, found["leaves"])
+    _leaves(console, found["leaves"], found["short"])
     _sums(console, found["run"], outcome)
     _samples(console, found["samples"])
     if outcome.status == "interrupted":
@@ -50,7 +53,7 @@ def show(console: Console, store: Store, outcome: Outcome, program: str, typed: 
         console.print(
             f"[red]Stopped:[/] {escape(outcome.message)}\nMend that, then go on with:  [bold]{escape(command)}[/]"
         )
-    elif progress.kept:
+    else:
         _next(console, outcome, found["samples"], program, home)
 
 
@@ -69,17 +72,14 @@ def leaf_table(rows: object) -> Table:
     return table
 
 
-def _leaves(console: Console, rows: object) -> None:
+def _leaves(console: Console, rows: object, reasons: object) -> None:
     console.print(leaf_table(rows))
-    assert isinstance(rows, list)  # store.rows made it
+    assert isinstance(rows, list) and isinstance(reasons, list)  # store.rows made them
     lacking = sum(row["shortfall"] for row in rows)
     if lacking:
         leaves = sum(row["shortfall"] > 0 for row in rows)
-        reasons = Counter(row["main_reason"] for row in rows if row["shortfall"] and row["main_reason"])
-        why = f"; main reason: {reasons.most_common(1)[0][0]}" if reasons else ""
-        console.print(
-            f"[yellow]short:[/] {leaves} leaves lack {lacking} rows in all, their tries are spent{escape(why)}"
-        )
+        why = f"; main reason: {reasons[0]['reason']}" if reasons else ""
+        console.print(f"[yellow]short:[/] {leaves} leaves lack {lacking} rows in all{escape(why)}")
 
 
 def _sums(console: Console, run: object, outcome: Outcome) -> None:
@@ -112,10 +112,12 @@ def _next(console: Console, outcome: Outcome, samples: object, program: str, hom
     assert isinstance(samples, list)  # store.rows made it
     name = outcome.plan.recipe.name
     console.rule("next", align="left", style="dim")
-    commands = {
-        f"{program} why {samples[0]['sample_id']}{home}": "where a sample came from and why it was kept",
-        f'{program} sql "SELECT step, reason, n FROM funnel"{home}': "what was dropped, and why",
-        f"{program} export {name} {name}.jsonl{home}": "the kept samples, ready for TRL",
-    }
+    commands = {f'{program} sql "SELECT step, reason, n FROM funnel"{home}': "what was dropped, and why"}
+    if samples:
+        commands = {
+            f"{program} why {samples[0]['sample_id']}{home}": "where a sample came from and why it was kept",
+            **commands,
+            f"{program} export {name} {name}.jsonl{home}": "the kept samples, ready for TRL",
+        }
     for command, what in commands.items():
         console.print(f"[bold]{escape(command)}[/]  {what}")

@@ -22,7 +22,7 @@ from seedbed.ledger import BUDGET, Budget, Ledger, Recorded, Stopped
 from seedbed.recipe import HttpModel, Recipe, TransformersModel, read_recipe
 from seedbed.records import Leaf
 from seedbed.store import Store
-from seedbed.store.runs import begin, end
+from seedbed.store.runs import begin, end, unanswered_places
 from seedbed.taxonomy import read_documents, read_taxonomy
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read(path: Path) -> Seedbed:
         if pattern:
             leaves += tuple(
                 Leaf(
-                    path=f"documents/{Path(document.name).with_suffix('')}",
+                    path=f"documents/{document.name}",
                     kind="knowledge",
                     seeds=(),
                     documents=(document,),
@@ -151,6 +151,9 @@ async def _to_the_end(growth: Growth, store: Store, run_id: str) -> tuple[Status
         if reason == INTERRUPTED:
             return "interrupted", reason
         return ("budget" if reason.startswith(BUDGET) else "failed"), reason
+    unanswered = unanswered_places(store, run_id)
+    if unanswered:
+        return "failed", f"the engine did not answer for {unanswered} rows, which are not lost: they are tried again"
     short = store.rows("SELECT count(*) AS n FROM coverage WHERE run_id = ? AND shortfall > 0", [run_id])[0]["n"]
     return ("short", f"{short} leaves short of their target") if short else ("done", "")
 
@@ -187,16 +190,19 @@ def open_http(model: HttpModel) -> HttpEngine:
     key = os.environ.get(model.api_key_env or "")
     if model.api_key_env and not key:
         raise EngineError(f"the environment variable {model.api_key_env} is not set: put the server's API key in it")
-    return HttpEngine(
-        model.base_url,
-        model.model,
-        revision=model.revision,
-        licence=model.licence,
-        api_key=key,
-        concurrency=model.concurrency,
-        timeout=model.timeout,
-        retries=model.retries,
-    )
+    try:
+        return HttpEngine(
+            model.base_url,
+            model.model,
+            revision=model.revision,
+            licence=model.licence,
+            api_key=key,
+            concurrency=model.concurrency,
+            timeout=model.timeout,
+            retries=model.retries,
+        )
+    except ValueError as error:
+        raise EngineError(str(error)) from error
 
 
 @contextmanager

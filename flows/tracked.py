@@ -6,6 +6,7 @@ Tasks get nothing to hash, store or retry: the ledger is the memory, and a flow 
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 from prefect import flow, task
@@ -18,8 +19,17 @@ from flows.grow import Rows, Work
 from flows.plan import Plan
 from flows.progress import Progress
 from flows.run import Outcome, grow, read
+from seedbed.errors import InputError
 
 ARTIFACT_SECONDS = 2.0
+
+
+class RunFailed(Exception):
+    """The run ended badly: what makes Prefect show the flow run as failed."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.message)
+        self.outcome = outcome
 
 
 async def stage(name: str, work: Work) -> Rows:
@@ -40,8 +50,23 @@ async def grow_recipe(recipe: str, home: str, rows: int | None = None) -> Outcom
     """Grow a recipe into the store of a home folder; parameters are plain, so a deployment can be given them."""
     outcome = await grow(read(Path(recipe)), Path(home), rows, stage, _watch)
     if outcome.status == "failed":
-        raise RuntimeError(outcome.message)
+        raise RunFailed(outcome)
     return outcome
+
+
+async def grow_tracked(recipe: str, home: str, rows: int | None = None) -> Outcome:
+    """The flow, for the command line: how it ended, also where Prefect shows it as failed. Raises InputError."""
+    try:
+        return await grow_recipe(recipe, home, rows)
+    except RunFailed as failed:
+        return failed.outcome
+    except RuntimeError as error:
+        if "reach API" not in str(error):
+            raise
+        raise InputError(
+            f"{error}. Start the Prefect server (`prefect server start`), or run without it: unset PREFECT_API_URL, "
+            "or `prefect config unset PREFECT_API_URL` where a profile sets it"
+        ) from error
 
 
 async def _watch(plan: Plan, progress: Progress) -> None:
@@ -56,8 +81,13 @@ async def _watch(plan: Plan, progress: Progress) -> None:
                 said = line
                 logger.info(line)
                 await aupdate_progress_artifact(artifact, gauge.fraction() * 100, line)
-            for notice in progress.notices:
-                logger.warning(notice)
-            progress.notices.clear()
+            _log(logger, progress)
     finally:
+        _log(logger, progress)
         await aupdate_progress_artifact(artifact, gauge.fraction() * 100, gauge.line())
+
+
+def _log(logger: logging.Logger | logging.LoggerAdapter[logging.Logger], progress: Progress) -> None:
+    for notice in progress.notices:
+        logger.warning(notice)
+    progress.notices.clear()

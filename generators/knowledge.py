@@ -16,13 +16,13 @@ from pydantic import BaseModel, Field
 
 from seedbed.engines import Engine, Sampling, ask
 from seedbed.errors import InputError
-from seedbed.prompts import PromptText, fence, render
+from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
 
 PAIR = """\
 [system]
-You write one question about a text, and its answer from that text alone, as JSON. The question names its \
-subject and makes sense without the text.{{ " Domain: " + domain if domain }}
+You write one question about a text, and its answer from that text alone, as JSON with "question" and \
+"answer". The question names its subject and makes sense without the text.{{ " Domain: " + domain if domain }}
 {% for example in examples %}
 [user]
 {{ example.context }}
@@ -102,7 +102,7 @@ _DANGLING = re.compile(
 )
 
 
-class KnowledgePrompts(Frozen):
+class KnowledgePrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
     pair: PromptText = PAIR
@@ -278,6 +278,8 @@ def _parts(text: str, words: int) -> Iterator[str]:
 def faithful_cases(seeds: Sequence[Seed]) -> list[Case]:
     """One seed with the answer to a question about another text ("no"), one with its own answer ("yes")."""
     short = _short(seeds)
+    if not short:  # a document that stands for itself
+        return []
     far = next((seed for seed in short if seed.context != short[0].context), None)
     wrong = [Case(short[0], far.answer, "no")] if far else []
     return [*wrong, Case(short[0], short[0].answer, "yes")]

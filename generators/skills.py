@@ -15,8 +15,9 @@ from functools import lru_cache
 from pydantic import Field
 
 from seedbed.engines import Engine, Reply, Sampling
-from seedbed.prompts import PromptText, fence, render
+from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
+from seedbed.replies import Unreadable
 
 CONTEXT = """\
 [system]
@@ -110,7 +111,7 @@ Answer: {{ answer }}
 _ROOM = 1_600  # characters of examples in a prompt, about 400 tokens
 
 
-class SkillPrompts(Frozen):
+class SkillPrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
     context: PromptText = CONTEXT
@@ -151,7 +152,7 @@ def leaves(taxonomy: Sequence[Leaf], options: Skills) -> list[Leaf]:
 
 
 async def skill(unit: Unit, engine: Engine, judge: Engine, options: Skills) -> Draft:
-    """One sample, or as much of it as passed; the first failing check ends it."""
+    """One sample, or as much of it as passed; the first failing check ends it. Raises Unreadable on empty text."""
     leaf, prompts, draw = unit.leaf, options.prompts, unit.draw
     shown = sample_seeds(leaf.seeds, options.examples, random.Random(draw))
     examples = tuple(leaf.seeds[n] for n in shown)
@@ -166,6 +167,8 @@ async def skill(unit: Unit, engine: Engine, judge: Engine, options: Skills) -> D
         sampling = Sampling(options.temperature, 0.95, tokens)
         messages = render(template, task=leaf.task, examples=examples, **values)
         replies.append(await engine.chat(messages, sampling, step=step, ordinal=draw))
+        if not replies[-1].text.strip():
+            raise Unreadable(step, "empty answer", replies[-1].text)
         return replies[-1].text
 
     context = await write("context", prompts.context, 160) if leaf.grounded else ""
@@ -258,24 +261,18 @@ def _short_first(seeds: Sequence[Seed]) -> list[Seed]:
 
 
 def _context_flaw(context: str, reply: Reply, leaf: Leaf) -> str:
-    if not context:
-        return "empty context"
     if reply.finish == "length":
         return "context cut off"
     return "copies an example" if _folded(context) in _contexts(leaf.seeds) else ""
 
 
 def _question_flaw(content: Content, reply: Reply, leaf: Leaf) -> str:
-    if not content.question:
-        return "empty question"
     if reply.finish == "length":
         return "question cut off"
     return "copies an example" if _folded(content.prompt()) in _prompts(leaf.seeds) else ""
 
 
 def _answer_flaw(content: Content, reply: Reply) -> str:
-    if not content.answer:
-        return "empty answer"
     if reply.finish == "length":
         return "answer cut off"
     return "answer repeats the question" if _folded(content.answer) == _folded(content.question) else ""

@@ -1,6 +1,6 @@
 """The ledger's write-ahead file: a call is in it before its result is used, for the price of one write.
 
-DuckDB commits calls in batches of a second; what a `kill -9` would lose in between is here. A journal belongs
+DuckDB commits calls in batches of two seconds; what a `kill -9` would lose in between is here. A journal belongs
 to a run, and only who holds that run's lease may write it or take it in.
 """
 
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
 
+import duckdb
 import orjson
 import portalocker
 
@@ -121,8 +122,14 @@ def _take(store: Store, segments: list[Path]) -> int:
         if whole < len(calls):
             os.truncate(path, whole)  # a torn last line was never answered for
         if whole:
-            with store.writing() as connection:
-                load_calls(connection, path, loaded_before=True)
+            try:
+                with store.writing() as connection:
+                    load_calls(connection, path, loaded_before=True)
+            except duckdb.Error as error:
+                raise StoreError(
+                    f"cannot read the calls that a run left in {path}: {error}. Move that file out of the folder and "
+                    "run the same command again: the calls in it are then made again."
+                ) from error
         path.unlink()
         taken += calls.count(b"\n")
     return taken

@@ -323,7 +323,8 @@ class Recorded:
             except EngineError as problem:
                 response, finish, tokens_in, tokens_out, error = "", "", 0, 0, problem
             except Unreadable as problem:  # paid for and answered, only not with an option: that is its answer
-                response, finish, tokens_in, tokens_out, unreadable = problem.raw, "stop", 0, 1, problem.why
+                response, finish, tokens_in, tokens_out = problem.raw, "stop", problem.tokens_in, 1
+                unreadable = problem.why
             finally:
                 tally.in_flight -= 1
         seconds = time.perf_counter() - started

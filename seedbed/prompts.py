@@ -11,15 +11,15 @@ import re
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from jinja2 import StrictUndefined, Template, TemplateError, nodes
 from jinja2.meta import find_undeclared_variables
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import BeforeValidator, ValidationInfo, model_validator
 
-from seedbed.records import Message
+from seedbed.records import Frozen, Message
 
 OPEN, CLOSE = "\x1e", "\x1f"
 _TURN = re.compile(r"^\[(system|user|assistant)\][ \t]*\n", re.MULTILINE)
@@ -112,7 +112,7 @@ def render(text: str, **values: object) -> list[Message]:
         except TypeError:  # a value that cannot be hashed
             opening = _opening.__wrapped__(text, tuple(given), *known)
         turns = [*opening, *_turns(prompt.last, values)]
-    except TemplateError as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise BadPrompt(f"{error} (given: {', '.join(sorted(values))}), in the prompt:\n{text[:300]}") from error
     if not turns:
         raise BadPrompt(f"no line [system], [user] or [assistant] in the prompt:\n{text[:300]}")
@@ -143,6 +143,24 @@ def _load(value: object, info: ValidationInfo) -> object:
         if not _TURN.search(text):
             raise ValueError(f"{where} has no line [system], [user] or [assistant]")
     return text
+
+
+class Prompts(Frozen):
+    """The prompts of a method, each with its default; one that a recipe brings may use what the default uses."""
+
+    @model_validator(mode="after")
+    def _known_names(self) -> Self:
+        for name in sorted(self.model_fields_set):
+            known = _names(type(self).model_fields[name].default)
+            unknown = _names(getattr(self, name)) - known
+            if unknown:
+                given = ", ".join(sorted(known))
+                raise ValueError(f"the prompt `{name}` uses {', '.join(sorted(unknown))}; it is given {given}")
+        return self
+
+
+def _names(text: str) -> set[str]:
+    return find_undeclared_variables(_SANDBOX.parse(text)) - _GLOBALS.keys()
 
 
 PromptText = Annotated[str, BeforeValidator(_load)]

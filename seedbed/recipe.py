@@ -68,6 +68,8 @@ def _base_url(url: str) -> str:
         raise _fault("this is no web address", "Write one such as http://127.0.0.1:8000/v1")
     if parts.username or parts.password:
         raise _fault("the address holds a name or password", ENV_ADVICE)
+    if parts.query or parts.fragment:
+        raise _fault("the address holds a query or a fragment", "Write one such as http://127.0.0.1:8000/v1")
     return url.rstrip("/")
 
 

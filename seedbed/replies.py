@@ -12,9 +12,9 @@ T = TypeVar("T", bound=BaseModel)
 class Unreadable(Exception):
     """An answer that is not what was asked for: which step, why, and the raw text."""
 
-    def __init__(self, step: str, why: str, raw: str) -> None:
+    def __init__(self, step: str, why: str, raw: str, tokens_in: int = 0) -> None:
         super().__init__(f"{step}: {why}")
-        self.step, self.why, self.raw = step, why, raw
+        self.step, self.why, self.raw, self.tokens_in = step, why, raw, tokens_in
 
 
 def read(text: str, schema: type[T], step: str) -> T:
@@ -26,7 +26,7 @@ def read(text: str, schema: type[T], step: str) -> T:
     if not text.strip():
         raise Unreadable(step, "empty answer", text)
     try:
-        return schema.model_validate_json(text)
+        return _storable(schema.model_validate_json(text), step, text)
     except ValidationError:
         start, end = text.find("{"), text.rfind("}")
     if start < 0:
@@ -36,9 +36,18 @@ def read(text: str, schema: type[T], step: str) -> T:
     import json_repair  # only broken answers pay for its import
 
     try:
-        return schema.model_validate(json_repair.loads(text[start : end + 1]))
+        return _storable(schema.model_validate(json_repair.loads(text[start : end + 1])), step, text)
     except (ValidationError, ValueError) as error:
         raise Unreadable(step, f"JSON of the wrong shape ({_first(error)})", text) from error
+
+
+def _storable(found: T, step: str, text: str) -> T:
+    """JSON can spell half a character (a lone surrogate), which no store, hash or file will take."""
+    try:
+        found.model_dump_json()
+    except ValueError as error:
+        raise Unreadable(step, "half a character in the answer", text) from error
+    return found
 
 
 def _first(error: Exception) -> str:

@@ -6,6 +6,7 @@ import pytest
 from generators.skills import Skills, answer_cases, leaves, question_cases, sample_seeds, skill
 from seedbed.engines import Reply
 from seedbed.records import Draft, Leaf, Seed, Unit
+from seedbed.replies import Unreadable
 from tests.scripted import Line, Odds, Scripted
 
 WHY = Leaf(
@@ -91,12 +92,10 @@ def test_the_draw_decides_the_examples_and_goes_along_as_ordinal():
             ["question", "question_check", "answer", "answer_check"],
             "answer fails its check",
         ),
-        ({"question": [""]}, ["question"], "empty question"),
         ({"question": ["  why SEED\nquestion 4? "]}, ["question"], "copies an example"),
         ({"question": [Reply("Why is", 1, 64, "length")]}, ["question"], "question cut off"),
         ({"answer": ["why is it SO?"]}, ["question", "question_check", "answer"], "answer repeats the question"),
         ({"answer": [Reply("Bec", 1, 160, "length")]}, ["question", "question_check", "answer"], "answer cut off"),
-        ({"answer": [""]}, ["question", "question_check", "answer"], "empty answer"),
     ],
 )
 def test_the_first_failing_verdict_ends_the_sample_and_nothing_more_is_spent(change, steps, reason):
@@ -105,6 +104,12 @@ def test_the_first_failing_verdict_ends_the_sample_and_nothing_more_is_spent(cha
     assert engine.steps == steps
     assert draft.verdicts[-1].reason == reason
     assert [verdict.keep for verdict in draft.verdicts] == [True] * (len(draft.verdicts) - 1) + [False]
+
+
+@pytest.mark.parametrize("step", ["context", "question", "answer"])
+def test_an_empty_answer_is_unreadable(step):
+    with pytest.raises(Unreadable, match=f"{step}: empty answer"):
+        made(model(**{step: [" \n"]}), POLITE)
 
 
 def test_a_text_that_copies_a_seeds_text_costs_one_call():

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from benchmarks.mock_server import running
-from tests.test_run import recipe, stats
+from tests.test_run import recipe, seedbed, stats
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +44,26 @@ def test_a_tracked_run_is_the_same_run_with_few_tasks_and_a_progress_artifact(tm
     assert {task.name.split()[0] for task in tasks} == {"make", "exact_duplicates", "judge"}
     assert len(tasks) < outcome.progress.done, "never one task a row"
     assert any(artifact.type == "progress" and artifact.data == 100.0 for artifact in artifacts)
+
+
+def test_a_tracked_run_that_fails_ends_as_any_other_and_prefect_shows_it(tmp_path, server):
+    from prefect.client.orchestration import get_client
+
+    from flows.tracked import grow_tracked
+
+    with running(status=500) as base_url:
+        path = recipe(tmp_path, base_url, model={"retries": 0})
+        outcome = asyncio.run(grow_tracked(str(path), str(tmp_path / "home")))
+    assert outcome.status == "failed" and "HTTP 500" in outcome.message
+
+    async def states():
+        async with get_client() as client:
+            return [run.state_type.value for run in await client.read_flow_runs()]
+
+    assert "FAILED" in asyncio.run(states())
+
+
+def test_an_api_that_is_not_there_is_named_with_the_way_out(tmp_path):
+    path, api = recipe(tmp_path, "http://127.0.0.1:9/v1"), "http://127.0.0.1:9/api"
+    done = seedbed("run", path, home=tmp_path / "home", PREFECT_API_URL=api)
+    assert done.returncode == 2 and "unset PREFECT_API_URL" in done.stderr and "Traceback" not in done.stderr

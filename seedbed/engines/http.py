@@ -138,7 +138,7 @@ class HttpEngine:
         mass = sum(found.values())
         if mass <= 0:
             why = f"none of the options {', '.join(options)} among the likely answers"
-            raise Unreadable(step, why, reply.text)
+            raise Unreadable(step, why, reply.text, reply.tokens_in)
         return Choice({option: found[option] / mass for option in options}, min(mass, 1.0), reply.tokens_in)
 
     async def probe(self) -> str:
@@ -194,8 +194,7 @@ class HttpEngine:
             choice = answer["choices"][0]
             text = choice["message"].get("content") or ""
             usage = answer.get("usage") or {}
-            tokens_in = int(usage.get("prompt_tokens") or 0)
-            tokens_out = int(usage.get("completion_tokens") or 0)
+            tokens_in, tokens_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
             finish = choice.get("finish_reason") or "stop"
             if not isinstance(text, str):
                 raise TypeError("the content is no text")
@@ -275,6 +274,11 @@ def _message(content: bytes) -> str | bytes:
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
         return content
     return message if isinstance(message, str) else content
+
+
+def _count(tokens: float | str | None) -> int:
+    """A number of tokens as the store can hold it, whatever the server says."""
+    return min(max(int(tokens or 0), 0), 2**31 - 1)
 
 
 def _retry_after(text: str) -> float | None:

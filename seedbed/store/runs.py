@@ -128,6 +128,16 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
     )
 
 
+def unanswered_places(store: Store, run_id: str) -> int:
+    """How many places the engine failed on at their last try."""
+    last = "arg_max(status = 'failed' AND starts_with(reason, $engine), attempt) AS unanswered"
+    tried = f"SELECT {last} FROM base.samples WHERE run_id = $run GROUP BY method, leaf, ordinal"
+    [row] = store.rows(
+        f"SELECT count(*) AS n FROM ({tried}) WHERE unanswered", {"run": run_id, "engine": ENGINE_FAILURE}
+    )
+    return int(str(row["n"]))
+
+
 def hashes_before(store: Store, run_id: str, recipe: str, step: str) -> npt.NDArray[np.uint64]:
     """Text hashes that a new row must not repeat.
 
