@@ -42,7 +42,7 @@ def show(console: Console, store: Store, outcome: Outcome, program: str, typed: 
     command = f"{program} {typed}"
     run_id = outcome.plan.run_id
     found = facts(store, run_id)
-    _leaves(console, found["leaves"], found["short"])
+    _leaves(console, found["leaves"], found["short"], ", their tries are spent" if outcome.status == "short" else "")
     _sums(console, found["run"], outcome)
     _samples(console, found["samples"])
     if outcome.status == "interrupted":
@@ -72,14 +72,14 @@ def leaf_table(rows: object) -> Table:
     return table
 
 
-def _leaves(console: Console, rows: object, reasons: object) -> None:
+def _leaves(console: Console, rows: object, reasons: object, tried: str) -> None:
     console.print(leaf_table(rows))
     assert isinstance(rows, list) and isinstance(reasons, list)  # store.rows made them
     lacking = sum(row["shortfall"] for row in rows)
     if lacking:
         leaves = sum(row["shortfall"] > 0 for row in rows)
         why = f"; main reason: {reasons[0]['reason']}" if reasons else ""
-        console.print(f"[yellow]short:[/] {leaves} leaves lack {lacking} rows in all{escape(why)}")
+        console.print(f"[yellow]short:[/] {leaves} leaves lack {lacking} rows in all{tried}{escape(why)}")
 
 
 def _sums(console: Console, run: object, outcome: Outcome) -> None:

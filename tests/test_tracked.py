@@ -58,9 +58,9 @@ def test_a_tracked_run_that_fails_ends_as_any_other_and_prefect_shows_it(tmp_pat
 
     async def states():
         async with get_client() as client:
-            return [run.state_type.value for run in await client.read_flow_runs()]
+            return [str(run.state_type) for run in await client.read_flow_runs()]
 
-    assert "FAILED" in asyncio.run(states())
+    assert any("FAILED" in state for state in asyncio.run(states()))
 
 
 def test_an_api_that_is_not_there_is_named_with_the_way_out(tmp_path):
