@@ -1,0 +1,31 @@
+"""What the README says is there is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import typer
+
+from flows.cli import app
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_command_is_in_the_table_and_every_one_in_the_table_is_a_command():
+    told = set(re.findall(r"^\| `seedbed (\w+)", README, re.MULTILINE))
+    assert told == set(typer.main.get_group(app).commands)
+
+
+def test_the_tree_is_the_tree_on_the_disk():
+    told = set(re.findall(r"^(\w+)/ ", README, re.MULTILINE))
+    there = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "_"))}
+    assert told == there - {"requirements"}
+
+
+def test_links_and_make_targets_lead_somewhere():
+    for link in re.findall(r"\]\(([^)#]+)", README):
+        assert (ROOT / link).exists(), link
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {"quickstart", "test"} == set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= targets
