@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import contextmanager
 
 import orjson
@@ -104,6 +105,9 @@ def test_whatever_is_said_comes_back_as_it_was_from_a_folder_of_any_name(tmp_pat
         async def chat(self, messages, sampling=Sampling(), **_):
             return Reply(messages[0]["content"], 10, 5, "stop")
 
+    twin = tmp_path / "it's 1" / "journal" / f"run1.{os.getpid()}-0.jsonl"  # what the name would mean as a pattern
+    twin.parent.mkdir(parents=True)
+    twin.write_text("not ours")
     talk(home, Parrot(), lambda e: e.chat(ask, step="question"))
     again, tally = talk(home, Counting(), lambda e: e.chat(ask, step="question"), run="run2")
     assert (again.text, tally.replayed) == (strange, 1)
