@@ -196,7 +196,7 @@ def _exit_code(error: Exception) -> int | None:
 
 
 def _grow(recipe: Path, home: Path, rows: int | None) -> Outcome:
-    from flows.run import grow, read
+    from flows.run import grow, prefect_api, read
 
     try:
         if prefect_api():
@@ -232,18 +232,6 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
 
         return asyncio.run(work)
     return uvloop.run(work)
-
-
-def prefect_api() -> str:
-    """The Prefect API that is configured, or "": found out without importing Prefect where it can be (seconds)."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
-    folder = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    if not (folder / "profiles.toml").exists():
-        return ""
-    from prefect.settings import get_current_settings
-
-    return get_current_settings().api.url or ""
 
 
 def _store(home: Path) -> Store:

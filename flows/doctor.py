@@ -95,7 +95,7 @@ def _store(home: Path) -> Check:
 
 
 def _prefect() -> Check:
-    from flows.cli import prefect_api
+    from flows.run import prefect_api
 
     return Check("prefect server", True, prefect_api() or "none configured: runs are not tracked (set PREFECT_API_URL)")
 

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -174,6 +176,18 @@ def _progress(store: Store, plan: Plan, ledger: Ledger) -> Progress:
     return progress
 
 
+def prefect_api() -> str:
+    """The Prefect API that is configured, or "": found out without importing Prefect where it can be (seconds)."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    folder = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    if not (folder / "profiles.toml").exists():
+        return ""
+    from prefect.settings import get_current_settings
+
+    return get_current_settings().api.url or ""
+
+
 def open_engine(model: TransformersModel | HttpModel) -> AbstractAsyncContextManager[Engine]:
     """The engine that a recipe asks for, to be entered and left. Raises EngineError."""
     if isinstance(model, HttpModel):
@@ -228,12 +242,11 @@ def _interruptible(ledger: Ledger) -> Iterator[None]:
         ledger.stop(INTERRUPTED)
         loop.remove_signal_handler(signal.SIGINT)
 
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-    except (NotImplementedError, RuntimeError, ValueError):  # Windows, or not the main thread (a Prefect worker)
-        yield
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield  # no signal can be handled here: one ends the process at once, which loses nothing recorded either
         return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
     try:
         yield
     finally:

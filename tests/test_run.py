@@ -85,6 +85,12 @@ def stats(base_url: str) -> dict[str, int]:
     return found
 
 
+def await_requests(base_url: str, n: int) -> None:
+    """Wait until the server has seen so many: the run is well under way."""
+    while stats(base_url)["requests"] < n:
+        time.sleep(0.05)
+
+
 PROMPT = "[user]\n{{{{ {} }}}}\n"
 BALANCE = "SELECT count(*) AS n FROM runs WHERE made <> kept + dropped + failed + pending"
 
@@ -287,8 +293,7 @@ def test_two_commands_on_one_run_the_second_says_so(tmp_path):
     with running(latency_ms=30) as base_url:
         path = recipe(tmp_path, base_url, per_leaf=20)
         first = start("run", path, home=home)
-        while stats(base_url)["requests"] < 5:
-            time.sleep(0.05)
+        await_requests(base_url, 5)
         second = seedbed("run", path, home=home)
         assert second.returncode == 1 and "another process is at work on run" in second.stderr
         first.communicate(timeout=120)

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from benchmarks.mock_server import running
-from tests.test_run import BALANCE, exported, facts, recipe, seedbed, sql, start, stats
+from tests.test_run import BALANCE, await_requests, exported, facts, recipe, seedbed, sql, start, stats
 
 
 def test_twenty_kills_repeat_only_what_was_in_flight_and_export_the_same_bytes(tmp_path):
@@ -64,8 +64,7 @@ def test_ctrl_c_ends_what_is_in_flight_says_how_to_go_on_and_loses_nothing(tmp_p
     with running(latency_ms=40) as base_url:
         path = recipe(tmp_path, base_url, per_leaf=30)
         process = start("run", path, home=home)
-        while stats(base_url)["requests"] < 60:
-            time.sleep(0.05)
+        await_requests(base_url, 60)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
@@ -95,8 +94,7 @@ def test_a_reader_every_50_ms_and_a_run_do_not_disturb_each_other(tmp_path):
 def test_a_second_ctrl_c_ends_at_once_and_says_how_to_go_on(tmp_path):
     with running(hang=True) as base_url:
         process = start("run", recipe(tmp_path, base_url), home=tmp_path / "home")
-        while stats(base_url)["requests"] < 8:
-            time.sleep(0.05)
+        await_requests(base_url, 8)
         for _ in range(2):
             process.send_signal(signal.SIGINT)
             time.sleep(0.5)
@@ -142,3 +140,14 @@ def test_a_journal_that_cannot_be_read_is_named_with_a_way_out(tmp_path):
         assert str(spoilt) in done.stderr and "Move that file out" in done.stderr
         spoilt.unlink()
         assert facts("run", path, home=home)["status"] == "done"
+
+
+def test_a_run_in_a_thread_of_another_program_goes_to_its_end(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from flows.run import grow, read
+
+    with running() as base_url, ThreadPoolExecutor(1) as threads:
+        seen = read(recipe(tmp_path, base_url, per_leaf=2))
+        outcome = threads.submit(lambda: asyncio.run(grow(seen, tmp_path / "home"))).result()
+    assert outcome.status == "done"
