@@ -6,6 +6,7 @@ Every fault of every file is reported at once, each with the line that it stands
 
 from __future__ import annotations
 
+import logging
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -310,6 +311,8 @@ def _plain_text(raw: bytes) -> str:
 def _pdf_text(file: Path) -> str:
     import pypdf
 
+    # What it can mend it need not tell: the lines stand between ours, and nobody can act on them.
+    logging.getLogger("pypdf").setLevel(logging.ERROR)
     try:
         pages = [page.extract_text() for page in pypdf.PdfReader(file).pages]
     except Exception as error:  # a broken PDF makes pypdf raise nearly anything: KeyError, TypeError, its own
