@@ -1,20 +1,22 @@
-"""Critique: a judge first says what is wrong with a sample, then scores it from 1 to 5.
+"""Critique: a judge first says what is wrong with a sample, then scores it from 1 to 5; a poor one may be revised.
 
 The one idea is G-Eval's (arXiv 2303.16634, section 2): reason first, then take the expected value of the score's
-probabilities instead of one drawn digit, which ties too often to rank by.
+probabilities instead of one drawn digit, which ties too often to rank by. A revision (Self-Refine, arXiv 2303.17651)
+counts only if it wins blind against the original, and is scored again: what it breaks is told beside what it mends.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
 from pydantic import Field
 
-from seedbed.engines import Engine, Sampling
+from curators.revision import REVISE, Attempt, revise
+from seedbed.engines import Engine, Engines, Sampling
+from seedbed.pairwise import COMPARE, RUBRIC, Criterion
 from seedbed.prompts import Prompts, PromptText, fence, render
-from seedbed.records import Frozen, Sample, Verdict
-
-RUBRIC = "correct, complete, clear, and on task"
+from seedbed.records import Content, Frozen, Sample, Verdict
 
 CRITIQUE = """\
 [system]
@@ -106,22 +108,53 @@ class CritiquePrompts(Prompts):
 
     critique: PromptText = CRITIQUE
     score: PromptText = SCORE
+    revise: PromptText = REVISE
+    compare: PromptText = COMPARE
 
 
 class Critique(Frozen):
     """A sample is kept when its expected score, from 1 to 5, is at least `keep_at`.
 
-    `rubric` completes the sentence "A good answer is …".
+    `rubric` completes the sentence "A good answer is …". With `revise_below`, an answer that scores under it is
+    revised by the recipe's model; one that wins blind against the original takes its place, and the two make a pair.
     """
 
     keep_at: float = Field(default=3.5, ge=1, le=5)
+    revise_below: float | None = Field(default=None, gt=1, le=5, description="Left out: no answer is revised.")
     rubric: str = RUBRIC
     prompts: CritiquePrompts = CritiquePrompts()
 
 
-async def critique(sample: Sample, judge: Engine, options: Critique) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the judge said of an answer, and its score from 1 to 5."""
+
+    said: str
+    score: float
+    call_ids: tuple[str, ...]
+
+
+async def critique(sample: Sample, engines: Engines, options: Critique) -> Verdict:
     """The critique first, then the score that follows from it; the critique is kept as the transcript."""
-    question, answer = sample.content.prompt(), sample.content.answer
+    against = f"critique below {options.keep_at:g}"
+    first = await look(sample.content, engines.judge, options)
+    if options.revise_below is None or first.score >= options.revise_below or sample.kind == "preference":
+        calls, said = first.call_ids, first.said
+        return Verdict.scored("critique", "critique", first.score, options.keep_at, against, *calls, transcript=said)
+    criterion = Criterion("revision_compare", options.rubric, options.prompts.compare)
+    attempt = await revise(sample.content, first.said, engines, options.prompts.revise, criterion)
+    second = await look(attempt.applied(sample.content), engines.judge, options) if attempt.judged else None
+    score = second.score if second and attempt.revision else first.score
+    calls = (*first.call_ids, *attempt.call_ids, *(second.call_ids if second else ()))
+    told = _told(first, attempt, second, options.keep_at)
+    return Verdict.scored(
+        "critique", "critique", score, options.keep_at, against, *calls, transcript=told, revision=attempt.revision
+    )
+
+
+async def look(content: Content, judge: Engine, options: Critique) -> Look:
+    """The judge's critique of an answer, and the score that follows from it."""
+    question, answer = content.prompt(), content.answer
     values = {"rubric": options.rubric, "question": question, "answer": answer}
     mark = fence(question + answer)
     asked = render(options.prompts.critique, mark=mark, reviews=REVIEWS, **values)
@@ -129,7 +162,19 @@ async def critique(sample: Sample, judge: Engine, options: Critique) -> Verdict:
     mark = fence(question + answer + said.text)
     scored = render(options.prompts.score, mark=mark, levels=LEVELS, critique=said.text, **values)
     choice = await judge.choose(scored, ["1", "2", "3", "4", "5"], step="critique_score")
-    against = f"critique below {options.keep_at:g}"
-    calls = said.call_id, choice.call_id
-    score = choice.expected()
-    return Verdict.scored("critique", "critique", score, options.keep_at, against, *calls, transcript=said.text)
+    calls = tuple(call for call in (said.call_id, choice.call_id) if call)
+    return Look(said.text, choice.expected(), calls)
+
+
+def _told(first: Look, attempt: Attempt, second: Look | None, keep_at: float) -> str:
+    """The attempt as JSON: whether it mended a poor answer or broke a good one, by the same judge's two scores."""
+    before, after = first.score, second.score if second else None
+    facts = attempt.facts() | {
+        "critique": first.said,
+        "critique_after": second.said if second else None,
+        "before": before,
+        "after": after,
+        "fixed": after is not None and before < keep_at <= after,
+        "broken": after is not None and after < keep_at <= before,
+    }
+    return orjson.dumps(facts).decode()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from seedbed.engines import Engine
+from seedbed.engines import Engines
 from seedbed.records import Content, Frozen, Sample, Verdict
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def language(content: Content, options: Rules) -> str | None:
 CHECKS = (empty, broken_characters, length, refusal, role_tokens, leaked_prompt, echo, repetition, language)
 
 
-async def rules(sample: Sample, judge: Engine, options: Rules) -> Verdict:
+async def rules(sample: Sample, engines: Engines, options: Rules) -> Verdict:
     """The first check that fails gives the reason; no model is asked."""
     for check in CHECKS:
         if reason := check(sample.content, options):

@@ -19,19 +19,26 @@ import pyarrow as pa
 from seedbed.records import Content, Message
 
 Row = dict[str, list[Message]]
-Form = dict[str, tuple[str, ...]]
+Form = dict[str, tuple[tuple[str, str], ...]]
 Write = Callable[[Iterator[Row], Form, BinaryIO], int]
 
-FORMATS: dict[str, Form] = {  # column -> the roles whose turns it holds, in order
-    "messages": {"messages": ("user", "assistant")},
-    "prompt-completion": {"prompt": ("user",), "completion": ("assistant",)},
+FORMATS: dict[str, Form] = {  # column -> its turns in order, as (role, which text)
+    "messages": {"messages": (("user", "prompt"), ("assistant", "answer"))},
+    "prompt-completion": {"prompt": (("user", "prompt"),), "completion": (("assistant", "answer"),)},
+    "preference": {
+        "prompt": (("user", "prompt"),),
+        "chosen": (("assistant", "answer"),),
+        "rejected": (("assistant", "rejected"),),
+    },
 }
-_READ = ["question", "answer", "context"]
+_READ = ["question", "answer", "context", "rejected"]
 _GROUP = 1000  # rows of one row group: what a reader of a single page must load
 
 
 def export(batches: Iterable[pa.RecordBatch | pa.Table], path: Path, form: str) -> int:
-    """Write the samples to `path`, replacing it whole, and say how many; the suffix chooses the file format.
+    """Write the samples that fit the form to `path`, replacing it whole, and say how many.
+
+    The suffix chooses the file format. Preferences fit `preference`, all other samples the other forms.
 
     Raises:
         ValueError: the form or the suffix is unknown, or there is no sample.
@@ -44,7 +51,7 @@ def export(batches: Iterable[pa.RecordBatch | pa.Table], path: Path, form: str) 
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with part.open("xb") as file:
-            written = WRITERS[path.suffix](_rows(batches, FORMATS[form]), FORMATS[form], file)
+            written = WRITERS[path.suffix](rows_of(batches, form), FORMATS[form], file)
             if not written:
                 raise ValueError("nothing to export: no sample is kept; `seedbed status` shows why they were dropped")
             file.flush()
@@ -55,14 +62,19 @@ def export(batches: Iterable[pa.RecordBatch | pa.Table], path: Path, form: str) 
     return written
 
 
-def _rows(batches: Iterable[pa.RecordBatch | pa.Table], form: Form) -> Iterator[Row]:
+def rows_of(batches: Iterable[pa.RecordBatch | pa.Table], form: str) -> Iterator[Row]:
+    """The samples that fit the form, as its columns."""
+    columns = FORMATS[form]
     for batch in batches:
         for start in range(0, batch.num_rows, _GROUP):
-            for sample in batch.select(_READ).slice(start, _GROUP).to_pylist():
-                content = Content(**sample | {"context": sample["context"] or ""})
-                said = {"user": content.prompt(), "assistant": content.answer}
+            for sample in batch.select(["kind", *_READ]).slice(start, _GROUP).to_pylist():
+                if (sample.pop("kind") == "preference") != (form == "preference"):
+                    continue
+                content = Content(**{name: text or "" for name, text in sample.items()})
+                said = {"prompt": content.prompt(), "answer": content.answer, "rejected": content.rejected}
                 yield {
-                    column: [Message(role=role, content=said[role]) for role in roles] for column, roles in form.items()
+                    column: [Message(role=role, content=said[text]) for role, text in turns]
+                    for column, turns in columns.items()
                 }
 
 

@@ -5,29 +5,22 @@ Each command imports what it needs when it runs: `seedbed --help` answers at onc
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_versions import diff, export, refilter, versions
+from flows.terminal import HOME, Home, Json, RecipePath, console, here, open_store, print_json, program
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from rich.console import Console
-
     from flows.run import Outcome
-    from seedbed.store import Store
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Grow, weed and keep alignment data.")
-
-Home = Annotated[Path, typer.Option("--home", envvar="SEEDBED_HOME", help="Folder of the store.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-RecipePath = Annotated[Path, typer.Argument(help="A recipe, such as recipes/starter.yaml.")]
-HOME = Path(".seedbed")
 
 
 @app.command()
@@ -40,11 +33,11 @@ def run(recipe: RecipePath, home: Home = HOME, as_json: Json = False) -> None:
     from flows.run import EXIT_CODES
 
     outcome = _grow(recipe, home, None)
-    store = _store(home)
+    store = open_store(home)
     if as_json:
-        _print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan.run_id)})
+        print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan.run_id)})
     else:
-        show(_console(), store, outcome, _program(), shlex.join(sys.argv[1:]), _here(home))
+        show(console(), store, outcome, program(), shlex.join(sys.argv[1:]), here(home))
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 
@@ -60,11 +53,11 @@ def preview(
     from flows.run import EXIT_CODES
 
     outcome = _grow(recipe, home, rows)
-    found = facts(_store(home), outcome)
+    found = facts(open_store(home), outcome)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        show(_console(), found, f"{_program()} run {shlex.quote(str(recipe))}{_here(home)}")
+        show(console(), found, f"{program()} run {shlex.quote(str(recipe))}{here(home)}")
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 
@@ -73,12 +66,12 @@ def status(home: Home = HOME, as_json: Json = False) -> None:
     """All runs, and the leaves of the latest."""
     from flows.show import runs, show_runs
 
-    store = _store(home)
+    store = open_store(home)
     found = runs(store)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        show_runs(_console(), store, found)
+        show_runs(console(), store, found)
 
 
 @app.command()
@@ -91,11 +84,11 @@ def why(
     """A sample's whole life: where it came from, what was said of it, what it cost."""
     from flows.show import life, show_life
 
-    lives = life(_store(home), sample_id)
+    lives = life(open_store(home), sample_id)
     if as_json:
-        _print_json(lives)
+        print_json(lives)
     else:
-        show_life(_console(), lives, full)
+        show_life(console(), lives, full)
 
 
 @app.command()
@@ -106,39 +99,11 @@ def sql(
     from flows.show import show_rows
     from flows.show import sql as ask
 
-    rows = ask(_store(home), statement)
+    rows = ask(open_store(home), statement)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        show_rows(_console(), rows)
-
-
-@app.command()
-def export(
-    name: Annotated[str, typer.Argument(help="A recipe's name (its latest run) or a run's id.")],
-    path: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")],
-    form: Annotated[str, typer.Option(help="messages or prompt-completion, as TRL reads them.")] = "messages",
-    home: Home = HOME,
-) -> None:
-    """Write the kept samples of a run for a trainer, in the plan's order: the same run gives the same bytes."""
-    from exporters.formats import export as write
-    from seedbed.errors import InputError
-    from seedbed.store.runs import find_run, kept_batches
-
-    store = _store(home)
-    run_id = find_run(store, name)
-    try:
-        rows = write(kept_batches(store, run_id), path, form)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    except OSError as error:
-        why = f"cannot write {path}: {error.strerror}"
-        raise InputError(
-            f"{why}. Name a file in a folder that is there, has room, and that you may write in"
-        ) from error
-    state = store.rows("SELECT status FROM runs WHERE run_id = ?", [run_id])[0]["status"]
-    note = "" if state == "done" else f" (the run is {state}: this is what it has kept so far)"
-    typer.echo(f"{rows} rows of run {run_id} in {path}{note}")
+        show_rows(console(), rows)
 
 
 @app.command()
@@ -148,7 +113,7 @@ def schema() -> None:
     from seedbed.recipe import recipe_schema
 
     known = methods()
-    _print_json(recipe_schema(known.generator_options(), known.curator_options()))
+    print_json(recipe_schema(known.generator_options(), known.curator_options()))
 
 
 @app.command()
@@ -162,9 +127,9 @@ def doctor(
 
     checks = examine(home, recipe)
     if as_json:
-        _print_json([check._asdict() for check in checks])
+        print_json([check._asdict() for check in checks])
     else:
-        show(_console(), checks)
+        show(console(), checks)
     raise typer.Exit(0 if all(check.ok for check in checks) else 1)
 
 
@@ -211,19 +176,6 @@ def _grow(recipe: Path, home: Path, rows: int | None) -> Outcome:
         raise typer.Exit(130) from None
 
 
-def _program() -> str:
-    """How to call us again: by name where the shell finds us, else by the path that was typed."""
-    typed = Path(sys.argv[0])
-    if shutil.which("seedbed") or typed.name != "seedbed":
-        return "seedbed"
-    return shlex.quote(os.path.relpath(typed))
-
-
-def _here(home: Path) -> str:
-    """What a further command needs to find the same store."""
-    return "" if home == HOME else f" --home {shlex.quote(str(home))}"
-
-
 def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     try:
         import uvloop
@@ -234,19 +186,5 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-def _store(home: Path) -> Store:
-    from flows.show import home_of
-
-    return home_of(home)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-
-
-def _print_json(value: object) -> None:
-    from flows.show import as_json
-
-    typer.echo(as_json(value))
+for command in (export, versions, diff, refilter):
+    app.command()(command)

@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from curators.exact_duplicates import STEP as DUPLICATES
 from curators.exact_duplicates import Seen
+from curators.revision import pair_of
 from flows.plan import JudgeStep, Plan, Plot
 from flows.progress import Failure, Progress
-from seedbed.engines import Engine, EngineError
+from seedbed.engines import EngineError, Engines
 from seedbed.ledger import Ledger, Stopped
-from seedbed.records import Content, Draft, Sample, Unit, Verdict
+from seedbed.records import Content, Draft, Sample, Unit, Verdict, derived_id
 from seedbed.replies import Unreadable
 from seedbed.store import Store
 from seedbed.store.rows import Judged, judged_tables
@@ -56,16 +57,16 @@ class Growth:
         plan: Plan,
         store: Store,
         ledger: Ledger,
-        engines: tuple[Engine, Engine],
+        engines: Engines,
         units: int,
         progress: Progress,
         stage: Stage = direct,
     ) -> None:
         self._plan, self._store, self._ledger, self._stage = plan, store, ledger, stage
-        self._engine, self._judge = engines
+        self._engines = engines
         self._units = asyncio.Semaphore(units)
         self._progress = progress
-        self._seen = Seen(hashes_before(store, plan.run_id, plan.recipe.name, DUPLICATES))
+        self._seen = Seen(hashes_before(store, plan.run_id, plan.recipe.name, DUPLICATES, plan.carried))
 
     async def rounds(self) -> None:
         """Try every open place, round after round, until none is open. Raises Stopped."""
@@ -128,8 +129,9 @@ class Growth:
                 elif step:
                     rows = await self._stage(f"judge {shard.number}", partial(self._judge_all, rows, step))
             rows = [self._closed(row, last=True) if row.sample.status == "pending" else row for row in rows]
-            outcome = judged_tables(self._plan.run_id, rows)
-            self._ledger.conclude(partial(finish_shard, self._plan.run_id, shard.number, outcome))
+            outcome = judged_tables(self._plan.run_id, rows, self._engines.judge.card.model)
+            pairs = sum(len(row.pairs) for row in rows)
+            self._ledger.conclude(partial(finish_shard, self._plan.run_id, shard.number, pairs, outcome))
             self._alarm(shard_over=True)
         finally:
             if not selected.done():
@@ -147,9 +149,13 @@ class Growth:
     async def _make(self, unit: Unit, plot: Plot, position: int) -> Judged:
         async with self._units:
             try:
-                draft = await plot.generator.make(unit, self._engine, self._judge, plot.options)
+                draft = await plot.generator.make(unit, self._engines, plot.options)
             except (Unreadable, EngineError) as problem:
-                made = Judged(position, self._failed(self._sample(unit, _nothing(unit)), unit.method, problem), ())
+                made = Judged(
+                    position,
+                    self._failed(self._sample(unit, Draft(Content(), plot.generator.kind)), unit.method, problem),
+                    (),
+                )
             else:
                 made = _ruled(Judged(position, self._sample(unit, draft), ()), draft.verdicts)
         self._progress.tried()
@@ -167,7 +173,7 @@ class Growth:
             content=draft.content,
             parents=draft.parents,
             call_ids=draft.call_ids,
-            model=self._engine.card.model,
+            model=draft.author or self._engines.model.card.model,
         )
 
     async def _judge_one(self, row: Judged, judges: tuple[JudgeStep, ...], last: bool) -> Judged:
@@ -176,13 +182,13 @@ class Growth:
         async with self._units:
             for step in judges:
                 try:
-                    verdict = await step.judge(row.sample, self._judge, step.options)
+                    verdict = await step.judge(row.sample, self._engines, step.options)
                 except (Unreadable, EngineError) as problem:
                     row = row._replace(sample=self._failed(row.sample, step.name, problem))
                     break
                 if verdict.step != step.name:  # the second critique of a recipe
                     verdict = verdict.model_copy(update={"step": step.name})
-                row = _ruled(row, [verdict])
+                row = _revised(_ruled(row, [verdict]), row.sample, verdict)
                 if row.sample.status != "pending":
                     break
         return self._closed(row, last)
@@ -212,6 +218,7 @@ class Growth:
             row = row._replace(sample=row.sample.model_copy(update={"status": "kept"}))
         if row.sample.status != "pending":
             self._progress.outcome(row.sample)
+            row = _with_pairs(row)
         return row
 
     def _alarm(self, shard_over: bool = False) -> None:
@@ -222,10 +229,6 @@ class Growth:
                 self._ledger.stop(notice)
 
 
-def _nothing(unit: Unit) -> Draft:
-    return Draft(Content(), "knowledge" if unit.leaf.kind == "knowledge" else "instruction")
-
-
 def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:
     """The row with these verdicts added; the first that does not keep drops it."""
     sample = row.sample
@@ -233,6 +236,26 @@ def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:
     if against:
         sample = sample.model_copy(update={"status": "dropped", "step": against.step, "reason": against.reason})
     return Judged(row.position, sample, (*row.verdicts, *verdicts))
+
+
+def _revised(row: Judged, before: Sample, verdict: Verdict) -> Judged:
+    """With a revision that won: the pair of the two answers, and the better one in the sample if it is kept."""
+    if verdict.revision is None:
+        return row
+    pair, said = pair_of(before, verdict, derived_id(before.sample_id, verdict.step))
+    if row.sample.status == "pending":
+        content = row.sample.content.model_copy(update={"answer": verdict.revision.answer})
+        row = row._replace(sample=row.sample.model_copy(update={"content": content}))
+    else:  # too poor to keep even so, but the better of the two
+        pair = pair.model_copy(update={"status": "kept"})
+    return row._replace(pairs=(*row.pairs, (pair, said)))
+
+
+def _with_pairs(row: Judged) -> Judged:
+    """A pair whose chosen answer a later step found wanting falls with it."""
+    end = {name: getattr(row.sample, name) for name in ("status", "step", "reason")}
+    pairs = [(p.model_copy(update=end) if p.status == "pending" else p, said) for p, said in row.pairs]
+    return row._replace(pairs=tuple(pairs))
 
 
 def _whole(results: Sequence[Judged | BaseException]) -> Rows:

@@ -11,15 +11,16 @@ from pydantic import BaseModel
 
 from curators.coverage import Coverage
 from curators.critique import Critique, critique
+from curators.debate import Debate, debate
 from curators.exact_duplicates import ExactDuplicates
 from curators.rules import Rules, rules
-from generators import knowledge, skills
-from seedbed.records import Draft, Leaf, Verdict
+from generators import knowledge, preferences, skills
+from seedbed.records import Draft, Kind, Leaf, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """`leaves(taxonomy, options)` says where it works; `make(unit, engine, judge, options)` makes one sample.
+    """`leaves(taxonomy, options)` says where it works; `make(unit, engines, options)` makes one sample.
 
     The options model has a field `per_leaf`: how many samples are wanted of each leaf.
     """
@@ -27,11 +28,12 @@ class Generator:
     options: type[BaseModel]
     leaves: Callable[[Sequence[Leaf], Any], list[Leaf]]
     make: Callable[..., Awaitable[Draft]]
+    kind: Kind = "instruction"
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """`judge(sample, engine, options)` looks at one sample."""
+    """`judge(sample, engines, options)` looks at one sample."""
 
     options: type[BaseModel]
     judge: Callable[..., Awaitable[Verdict]]
@@ -56,11 +58,13 @@ class Methods:
 
 GENERATORS = {
     "skills": Generator(skills.Skills, skills.leaves, skills.skill),
-    "knowledge": Generator(knowledge.Knowledge, knowledge.leaves, knowledge.knowledge),
+    "knowledge": Generator(knowledge.Knowledge, knowledge.leaves, knowledge.knowledge, "knowledge"),
+    "preferences": Generator(preferences.Preferences, preferences.leaves, preferences.preference, "preference"),
 }
 JUDGES = {
     "rules": Judge(Rules, rules),
     "critique": Judge(Critique, critique),
+    "debate": Judge(Debate, debate),
 }
 SELECTORS: dict[str, type[BaseModel]] = {"exact_duplicates": ExactDuplicates, "coverage": Coverage}
 

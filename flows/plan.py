@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,13 +29,17 @@ SHARD_ROWS = (32, 512)  # rows a shard, at least and at most: an eighth of the f
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """One leaf under one generator step: where `wanted` samples are to grow."""
+    """One leaf under one generator step: where `wanted` samples are to grow.
+
+    `identity` is a hash of all that decides what grows there: a plot that another run has grown need not grow again.
+    """
 
     method: str
     leaf: Leaf
     generator: Generator
     options: BaseModel
     wanted: int
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class Plan:
     """What a run does. `curators` is the recipe's order: runs of judges, cut by the names of selectors.
 
     `attempts` is the budget of tries a place where coverage refills; a preview fills every place once. `tries`
-    and `wanted_in_full` are those of the whole recipe, also in a preview's plan.
+    and `wanted_in_full` are those of the whole recipe, also in a preview's plan. `carried` are the plots that
+    earlier runs have grown, as (run, method, leaf).
     """
 
     recipe: Recipe
@@ -64,11 +69,17 @@ class Plan:
     shard_rows: int
     preview: bool
     wanted_in_full: int
+    carried: tuple[tuple[str, str, str], ...] = ()
 
     @property
-    def targets(self) -> list[tuple[str, str, int]]:
-        """(method, leaf, rows wanted), in the plan's order."""
-        return [(plot.method, plot.leaf.path, plot.wanted) for plot in self.plots.values()]
+    def targets(self) -> list[tuple[str, str, int, str]]:
+        """(method, leaf, rows wanted, identity), in the plan's order."""
+        return [(plot.method, plot.leaf.path, plot.wanted, plot.identity) for plot in self.plots.values()]
+
+    @property
+    def scope(self) -> list[tuple[str, str, str]]:
+        """Where all rows of the recipe are, as (run, method, leaf): what earlier runs grew, then this one's own."""
+        return [*self.carried, *((self.run_id, plot.method, plot.leaf.path) for plot in self.plots.values())]
 
     @property
     def wanted(self) -> int:
@@ -88,17 +99,7 @@ def make_plan(
     Raises:
         InputError: no leaf for any generator, or the curators are in an order that makes no sense.
     """
-    plots: dict[tuple[str, str], Plot] = {}
-    for name, step in _named(recipe.generate):
-        generator = methods.generators[step.name]
-        for leaf in generator.leaves(leaves, step.options):
-            if (name, leaf.path) in plots:
-                raise InputError(f"two leaves of {name} are called {leaf.path}: rename one of the files or folders")
-            wanted: int = step.options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
-            plots[name, leaf.path] = Plot(name, leaf, generator, step.options, wanted)
-    if not plots:
-        wanted_by = " and ".join(step.name for step in recipe.generate)
-        raise InputError(f"the taxonomy has no leaf for {wanted_by}; `generate:` names what it should make")
+    plots = _plots(recipe, leaves, methods, cards)
     in_full = sum(plot.wanted for plot in plots.values())
     if rows is not None:
         plots = _spread(plots, rows)
@@ -108,7 +109,7 @@ def make_plan(
     least, most = SHARD_ROWS
     return Plan(
         recipe=recipe,
-        run_id=_identity(recipe, list(plots.values()), methods, cards, rows),
+        run_id=_run_id(recipe.name, plots.values(), rows),
         plots=plots,
         curators=_curators(recipe, methods),
         attempts=None if rows is not None else attempts,
@@ -117,6 +118,40 @@ def make_plan(
         preview=rows is not None,
         wanted_in_full=in_full,
     )
+
+
+def only_new(plan: Plan, grown: Mapping[str, str]) -> Plan:
+    """The plan without the plots that earlier runs have grown; `grown` is the run by the plot's identity."""
+    fresh = {key: plot for key, plot in plan.plots.items() if plot.identity not in grown}
+    carried = tuple(
+        (grown[plot.identity], plot.method, plot.leaf.path) for key, plot in plan.plots.items() if key not in fresh
+    )
+    run_id = _run_id(plan.recipe.name, fresh.values(), None)
+    return dataclasses.replace(plan, run_id=run_id, plots=fresh, carried=carried)
+
+
+def _plots(
+    recipe: Recipe, leaves: Sequence[Leaf], methods: Methods, cards: dict[str, ModelCard]
+) -> dict[tuple[str, str], Plot]:
+    shared = {
+        "curate": [[step.name, step.options.model_dump(mode="json")] for step in recipe.curate],
+        "models": {role: dataclasses.asdict(card) for role, card in cards.items()},
+        "code": _code(recipe, methods),
+    }
+    plots: dict[tuple[str, str], Plot] = {}
+    for name, step in _named(recipe.generate):
+        generator, options = methods.generators[step.name], step.options.model_dump(mode="json")
+        for leaf in generator.leaves(leaves, step.options):
+            if (name, leaf.path) in plots:
+                raise InputError(f"two leaves of {name} are called {leaf.path}: rename one of the files or folders")
+            wanted: int = step.options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
+            wanted = min(wanted, len(leaf.requests)) if leaf.requests else wanted
+            identity = _hash({**shared, "step": [name, options], "leaf": dataclasses.asdict(leaf)})
+            plots[name, leaf.path] = Plot(name, leaf, generator, step.options, wanted, identity)
+    if not plots:
+        wanted_by = " and ".join(step.name for step in recipe.generate)
+        raise InputError(f"the taxonomy has no leaf for {wanted_by}; `generate:` names what it should make")
+    return plots
 
 
 def _curators(recipe: Recipe, methods: Methods) -> tuple[tuple[JudgeStep, ...] | str, ...]:
@@ -157,17 +192,12 @@ def _spread(plots: dict[tuple[str, str], Plot], rows: int) -> dict[tuple[str, st
     return {key: dataclasses.replace(plot, wanted=wanted[key]) for key, plot in plots.items() if wanted[key]}
 
 
-def _identity(
-    recipe: Recipe, plots: Sequence[Plot], methods: Methods, cards: dict[str, ModelCard], rows: int | None
-) -> str:
-    facts = {
-        "recipe": recipe.name,  # not where a server is, how fast it may be asked or what may be spent
-        "steps": [[step.name, step.options.model_dump(mode="json")] for step in (*recipe.generate, *recipe.curate)],
-        "plots": [[plot.method, plot.wanted, dataclasses.asdict(plot.leaf)] for plot in plots],
-        "models": {role: dataclasses.asdict(card) for role, card in cards.items()},
-        "code": _code(recipe, methods),
-        "preview": rows,
-    }
+def _run_id(recipe: str, plots: Iterable[Plot], rows: int | None) -> str:
+    """Of what decides the outcome: not where a server is, how fast it may be asked, or what may be spent."""
+    return _hash({"recipe": recipe, "plots": [[plot.identity, plot.wanted] for plot in plots], "preview": rows})
+
+
+def _hash(facts: dict[str, object]) -> str:
     return hashlib.blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=6).hexdigest()
 
 

@@ -22,7 +22,7 @@ def facts(store: Store, run_id: str) -> Row:
         "SELECT * EXCLUDE (run_id) FROM funnel WHERE run_id = ? ORDER BY rows_in DESC, step, n DESC", [run_id]
     )
     kept = store.rows(
-        "SELECT sample_id, leaf, context, question, answer FROM samples WHERE run_id = ? AND status = 'kept' "
+        "SELECT sample_id, leaf, context, question, answer, rejected FROM samples WHERE run_id = ? AND status = 'kept' "
         "QUALIFY row_number() OVER (PARTITION BY leaf ORDER BY position) = 1 ORDER BY position LIMIT ?",
         [run_id, SAMPLES_SHOWN],
     )
@@ -31,7 +31,20 @@ def facts(store: Store, run_id: str) -> Row:
         "WHERE run_id = ? AND status <> 'kept' AND shortfall > 0 GROUP BY ALL ORDER BY n DESC, reason",
         [run_id],
     )
-    return {"run": run, "leaves": leaves, "funnel": funnel, "samples": kept, "short": short}
+    revisions = store.rows(
+        "SELECT step, count(*) AS tried, count(*) FILTER (outcome = 'won') AS won, "
+        "count(*) FILTER (outcome = 'lost') AS lost, count(*) FILTER (outcome = 'tie') AS tied, "
+        "count(*) FILTER (fixed) AS fixed, count(*) FILTER (broken) AS broken "
+        "FROM revisions WHERE run_id = ? GROUP BY step ORDER BY step",
+        [run_id],
+    )
+    debates = store.rows(
+        "SELECT step, count(*) AS samples, count(*) FILTER (debated) AS debated, "
+        "coalesce(sum(tokens_in + tokens_out), 0)::BIGINT AS tokens FROM debates WHERE run_id = ? GROUP BY step",
+        [run_id],
+    )
+    found: Row = {"run": run, "leaves": leaves, "funnel": funnel, "samples": kept, "short": short}
+    return found | {"revisions": revisions, "debates": debates}
 
 
 def show(console: Console, store: Store, outcome: Outcome, program: str, typed: str, home: str) -> None:
@@ -44,6 +57,7 @@ def show(console: Console, store: Store, outcome: Outcome, program: str, typed: 
     found = facts(store, run_id)
     _leaves(console, found["leaves"], found["short"], ", their tries are spent" if outcome.status == "short" else "")
     _sums(console, found["run"], outcome)
+    _dear(console, found["revisions"], found["debates"])
     _samples(console, found["samples"])
     if outcome.status == "interrupted":
         console.print(f"{INTERRUPTED.capitalize()}. Nothing is lost; go on with:  [bold]{escape(command)}[/]")
@@ -98,26 +112,36 @@ def _sums(console: Console, run: object, outcome: Outcome) -> None:
         console.print("judge: the same model that wrote the samples; it favours its own words (recipe: `judge:`)")
 
 
+def _dear(console: Console, revisions: object, debates: object) -> None:
+    """What revisions and debates came to: breakages beside fixes, tokens beside verdicts."""
+    assert isinstance(revisions, list) and isinstance(debates, list)  # store.rows made them
+    for row in revisions:
+        console.print(
+            f"revisions at {row['step']}: {row['tried']} tried, {row['won']} won, {row['lost']} lost, {row['tied']} "
+            f"tied; by the judge's scores {row['fixed']} fixed, {row['broken']} broken"
+        )
+    for row in debates:
+        console.print(f"{row['step']}: {row['debated']} of {row['samples']} samples debated, {row['tokens']:,} tokens")
+
+
 def _samples(console: Console, samples: object) -> None:
     assert isinstance(samples, list)  # store.rows made it
     for sample in samples:
         console.rule(f"{sample['leaf']}  {sample['sample_id']}", align="left", style="dim")
-        if sample["context"]:
-            console.print(f"[dim]context [/] {escape(str(sample['context']))}")
-        console.print(f"[dim]question[/] {escape(str(sample['question']))}")
-        console.print(f"[dim]answer  [/] {escape(str(sample['answer']))}")
+        for name in ("context", "question", "answer", "rejected"):
+            if sample[name]:
+                console.print(f"[dim]{name:8}[/] {escape(str(sample[name]))}")
 
 
 def _next(console: Console, outcome: Outcome, samples: object, program: str, home: str) -> None:
     assert isinstance(samples, list)  # store.rows made it
-    name = outcome.plan.recipe.name
     console.rule("next", align="left", style="dim")
     commands = {f'{program} sql "SELECT step, reason, n FROM funnel"{home}': "what was dropped, and why"}
     if samples:
         commands = {
             f"{program} why {samples[0]['sample_id']}{home}": "where a sample came from and why it was kept",
             **commands,
-            f"{program} export {name} {name}.jsonl{home}": "the kept samples, ready for TRL",
+            f"{program} export {outcome.version} {outcome.version}.jsonl{home}": "this version, ready for TRL",
         }
     for command, what in commands.items():
         console.print(f"[bold]{escape(command)}[/]  {what}")

@@ -18,13 +18,15 @@ from flows.grow import Growth, Stage, direct
 from flows.methods import methods
 from flows.plan import Plan, make_plan
 from flows.progress import Progress
-from seedbed.engines import Engine, EngineError, ModelCard
+from seedbed.engines import Engine, EngineError, Engines, ModelCard
 from seedbed.journal import lease
 from seedbed.ledger import BUDGET, Budget, Ledger, Recorded, Stopped
 from seedbed.recipe import HttpModel, Recipe, TransformersModel, read_recipe
 from seedbed.records import Leaf
+from seedbed.request_file import read_requests
 from seedbed.store import Store
 from seedbed.store.runs import begin, end, unanswered_places
+from seedbed.store.versions import freeze
 from seedbed.taxonomy import read_documents, read_taxonomy
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = "interrupted"
 Status = Literal["done", "short", "failed", "budget", "interrupted"]
+AnyModel = TransformersModel | HttpModel
 Watch = Callable[[Plan, Progress], Coroutine[None, None, None]]
 EXIT_CODES: dict[Status, int] = {"done": 0, "short": 0, "failed": 1, "budget": 3, "interrupted": 130}
 
@@ -45,6 +48,7 @@ class Outcome:
     message: str
     progress: Progress
     same_judge: bool
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,9 @@ def read(path: Path) -> Seedbed:
     recipe = read_recipe(path, known.generator_options(), known.curator_options())
     leaves = read_taxonomy(recipe.taxonomy) if recipe.taxonomy else ()
     for step in recipe.generate:
+        if requests := getattr(step.options, "requests", None):
+            found = read_requests(path.parent / requests)
+            leaves += (Leaf(path=f"requests/{requests}", kind="requests", seeds=(), requests=found),)
         pattern = getattr(step.options, "documents", None)
         if pattern:
             leaves += tuple(
@@ -92,44 +99,60 @@ async def grow(
     recipe = seedbed.recipe
     try:
         async with AsyncExitStack() as stack:
-            engine = await stack.enter_async_context(open_engine(recipe.model))
-            same = recipe.judge is None or recipe.judge == recipe.model
-            judge = (
-                engine if same or recipe.judge is None else await stack.enter_async_context(open_engine(recipe.judge))
-            )
-            cards = {"model": engine.card, "judge": judge.card}
-            plan = make_plan(recipe, seedbed.leaves, methods(), cards, rows)
+            engines = await _open_all(recipe, stack)
+            plan = make_plan(recipe, seedbed.leaves, methods(), _cards(engines), rows)
             stack.enter_context(lease(home, plan.run_id))
-            return await _walk(plan, store, (engine, judge), cards, stage, watch)
+            return await _walk(plan, store, engines, stage, watch)
     finally:
         store.close()
+
+
+async def _open_all(recipe: Recipe, stack: AsyncExitStack) -> Engines:
+    """Each model of the recipe once, however often it is named."""
+    opened: dict[AnyModel, Engine] = {}
+    for model in _named(recipe):
+        if model not in opened:
+            opened[model] = await stack.enter_async_context(open_engine(model))
+    writer, judge, *more = (opened[model] for model in _named(recipe))
+    return Engines(writer, judge, tuple(more))
+
+
+def _named(recipe: Recipe) -> tuple[AnyModel, ...]:
+    return (recipe.model, recipe.judge or recipe.model, *recipe.pool)
+
+
+def _recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> tuple[Engines, int]:
+    """The engines with the ledger before each, and how many calls they take at once in all."""
+    named = list(zip((engines.model, engines.judge, *engines.more), _named(recipe), strict=True))
+    wrapped = {engine: Recorded(engine, ledger, run_id, model.concurrency) for engine, model in named}
+    model, judge, *more = (wrapped[engine] for engine, _ in named)
+    return Engines(model, judge, tuple(more)), sum({engine: model.concurrency for engine, model in named}.values())
+
+
+def _cards(engines: Engines) -> dict[str, ModelCard]:
+    pool = {f"pool-{n}": engine.card for n, engine in enumerate(engines.more, start=1)}
+    return {"model": engines.model.card, "judge": engines.judge.card} | pool
 
 
 async def _walk(
     plan: Plan,
     store: Store,
-    engines: tuple[Engine, Engine],
-    cards: dict[str, ModelCard],
+    engines: Engines,
     stage: Stage,
     watch: Watch | None,
 ) -> Outcome:
     recipe, run_id = plan.recipe, plan.run_id
-    begin(store, run_id, recipe.name, recipe.model_dump_json(), cards, plan.targets, plan.preview)
+    begin(store, run_id, recipe.name, recipe.model_dump_json(), _cards(engines), plan.targets, plan.preview)
     minutes = recipe.budget.minutes
     ledger = Ledger(store, run_id, Budget(recipe.budget.tokens, minutes * 60 if minutes else None))
     progress = _progress(store, plan, ledger)
-    places = recipe.model.concurrency
-    model = Recorded(engines[0], ledger, run_id, places)
-    judge = model
-    if engines[1] is not engines[0] and recipe.judge is not None:
-        judge = Recorded(engines[1], ledger, run_id, recipe.judge.concurrency)
-        places += recipe.judge.concurrency
+    recorded, places = _recorded(engines, recipe, ledger, run_id)
     status: Status = "failed"
     message = "stopped by an error"
     watching = asyncio.create_task(watch(plan, progress)) if watch else None
     try:
         with _interruptible(ledger), _calm_collector():
-            growth = Growth(plan, store, ledger, (model, judge), places, progress, stage)
+            growth = Growth(plan, store, ledger, recorded, places, progress, stage)
             status, message = await _to_the_end(growth, store, run_id)
     except asyncio.CancelledError:
         status, message = "interrupted", INTERRUPTED
@@ -142,7 +165,9 @@ async def _walk(
             watching.cancel()
             await asyncio.wait([watching])
         await _close_books(store, ledger, run_id, status, message, progress)
-    return Outcome(plan, status, message, progress, engines[0] is engines[1])
+    ended = status in ("done", "short") and not plan.preview
+    version = freeze(store, run_id, plan.scope).version if ended else ""
+    return Outcome(plan, status, message, progress, engines.judge is engines.model, version)
 
 
 async def _to_the_end(growth: Growth, store: Store, run_id: str) -> tuple[Status, str]:
@@ -171,8 +196,10 @@ async def _close_books(
 
 def _progress(store: Store, plan: Plan, ledger: Ledger) -> Progress:
     progress = Progress(ledger.tally, plan.wanted)
-    before = store.rows("SELECT kept, dropped, failed FROM runs WHERE run_id = ?", [plan.run_id])[0]
-    progress.resume(*(int(str(before[state])) for state in ("kept", "dropped", "failed")))
+    states = ("kept", "dropped", "failed")
+    sums = ", ".join(f"coalesce(sum({state}), 0)::BIGINT AS {state}" for state in states)
+    before = store.rows(f"SELECT {sums} FROM coverage WHERE run_id = ?", [plan.run_id])[0]
+    progress.resume(*(int(str(before[state])) for state in states))
     return progress
 
 
@@ -188,7 +215,7 @@ def prefect_api() -> str:
     return get_current_settings().api.url or ""
 
 
-def open_engine(model: TransformersModel | HttpModel) -> AbstractAsyncContextManager[Engine]:
+def open_engine(model: AnyModel) -> AbstractAsyncContextManager[Engine]:
     """The engine that a recipe asks for, to be entered and left. Raises EngineError."""
     if isinstance(model, HttpModel):
         return open_http(model)

@@ -15,6 +15,8 @@ from seedbed.errors import InputError
 from seedbed.journal import at_work
 from seedbed.store import Store
 
+VIEWS = "SELECT view_name FROM duckdb_views() WHERE database_name = 'seedbed' AND NOT internal ORDER BY view_name"
+
 
 def runs(store: Store) -> list[Row]:
     """All runs, latest first. One that says it is running but that no process holds was killed."""
@@ -91,7 +93,7 @@ def show_life(console: Console, lives: list[Row], full: bool) -> None:
         console.print(
             f"made by {row['model']} from {escape(', '.join(map(str, _list(row, 'parents'))) or 'no parent')}"
         )
-        for name in ("context", "question", "answer"):
+        for name in ("context", "question", "answer", "rejected"):
             if row[name]:
                 console.print(f"[dim]{name:9}[/]{escape(str(row[name]))}")
         why = f" at {row['step']}: {row['reason']}" if row["step"] else ""
@@ -112,7 +114,7 @@ def sql(store: Store, statement: str) -> list[Row]:
     except (duckdb.Error, AttributeError) as error:
         if isinstance(error, AttributeError):  # a statement with no result, such as SET
             return []
-        views = "samples, calls, verdicts, runs, funnel, coverage, costs"
+        views = ", ".join(str(view["view_name"]) for view in store.rows(VIEWS))
         raise InputError(f"{error}\nThe store is read-only here; its views are {views}.") from error
 
 

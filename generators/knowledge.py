@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
-from seedbed.engines import Engine, Sampling, ask
+from seedbed.engines import Engine, Engines, Sampling, ask
 from seedbed.errors import InputError
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
@@ -163,7 +163,7 @@ def leaves(taxonomy: Sequence[Leaf], options: Knowledge) -> list[Leaf]:
     return found
 
 
-async def knowledge(unit: Unit, engine: Engine, judge: Engine, options: Knowledge) -> Draft:
+async def knowledge(unit: Unit, engines: Engines, options: Knowledge) -> Draft:
     """One question and answer about one chunk. Raises Unreadable when the model writes no such pair."""
     leaf = unit.leaf
     pieces = chunks(leaf, options.chunk_words)
@@ -171,9 +171,9 @@ async def knowledge(unit: Unit, engine: Engine, judge: Engine, options: Knowledg
     examples = _examples(leaf.seeds, chunk.text, options.examples, random.Random(unit.draw))
     messages = render(options.prompts.pair, domain=leaf.domain, examples=examples, chunk=chunk.text)
     sampling = Sampling(options.temperature, 0.95, 192)
-    pair, reply = await ask(engine, messages, Pair, sampling, step="question", ordinal=unit.draw)
+    pair, reply = await ask(engines.model, messages, Pair, sampling, step="question", ordinal=unit.draw)
     content = Content(question=pair.question.strip(), answer=pair.answer.strip(), context=chunk.text)
-    verdicts = await _judged(content, leaf, judge, options)
+    verdicts = await _judged(content, leaf, engines.judge, options)
     calls = (reply.call_id,) if reply.call_id else ()
     return Draft(content, "knowledge", verdicts, (chunk.source,), calls)
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from pydantic import Field
 
-from seedbed.engines import Engine, Reply, Sampling
+from seedbed.engines import Engine, Engines, Messages, Reply, Sampling
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
 from seedbed.replies import Unreadable
@@ -151,41 +151,62 @@ def leaves(taxonomy: Sequence[Leaf], options: Skills) -> list[Leaf]:
     return [leaf for leaf in taxonomy if leaf.kind == "skill"]
 
 
-async def skill(unit: Unit, engine: Engine, judge: Engine, options: Skills) -> Draft:
+async def skill(unit: Unit, engines: Engines, options: Skills) -> Draft:
     """One sample, or as much of it as passed; the first failing check ends it. Raises Unreadable on empty text."""
-    leaf, prompts, draw = unit.leaf, options.prompts, unit.draw
-    shown = sample_seeds(leaf.seeds, options.examples, random.Random(draw))
-    examples = tuple(leaf.seeds[n] for n in shown)
-    replies: list[Reply] = []
+    begun = await request(unit, engines, options)
+    if not begun.verdicts[-1].keep:
+        return begun
+    leaf, asked = unit.leaf, begun.content
+    examples = tuple(leaf.seeds[n] for n in _shown(unit, options))
+    messages = render(
+        options.prompts.answer, task=leaf.task, examples=examples, context=asked.context, question=asked.question
+    )
+    reply = await _write(engines.model, messages, Sampling(options.temperature, 0.95, 160), "answer", unit)
+    content = asked.model_copy(update={"answer": reply.text})
+    flaw = _answer_flaw(content, reply)
+    verdict = _fails("answer_check", flaw) if flaw else await check_answer(content, leaf, engines.judge, options)
+    return Draft(content, "instruction", (*begun.verdicts, verdict), begun.parents, (*begun.call_ids, *_ids(reply)))
 
-    def draft(content: Content, *verdicts: Verdict) -> Draft:
-        parents = tuple(f"{leaf.path}#seed{n}" for n in shown)
-        calls = tuple(reply.call_id for reply in replies if reply.call_id)
-        return Draft(content, "instruction", verdicts, parents, calls)
+
+async def request(unit: Unit, engines: Engines, options: Skills) -> Draft:
+    """The first half of a sample: a question, in a grounded leaf with its text, and the check of it."""
+    leaf, shown, replies = unit.leaf, _shown(unit, options), list[Reply]()
+    examples = tuple(leaf.seeds[n] for n in shown)
 
     async def write(step: str, template: str, tokens: int, **values: str) -> str:
-        sampling = Sampling(options.temperature, 0.95, tokens)
         messages = render(template, task=leaf.task, examples=examples, **values)
-        replies.append(await engine.chat(messages, sampling, step=step, ordinal=draw))
-        if not replies[-1].text.strip():
-            raise Unreadable(step, "empty answer", replies[-1].text)
+        sampling = Sampling(options.temperature, 0.95, tokens)
+        replies.append(await _write(engines.model, messages, sampling, step, unit))
         return replies[-1].text
 
-    context = await write("context", prompts.context, 160) if leaf.grounded else ""
+    def draft(content: Content, verdict: Verdict) -> Draft:
+        parents = tuple(f"{leaf.path}#seed{n}" for n in shown)
+        return Draft(content, "instruction", (verdict,), parents, _ids(*replies))
+
+    context = await write("context", options.prompts.context, 160) if leaf.grounded else ""
     if leaf.grounded and (flaw := _context_flaw(context, replies[-1], leaf)):
         return draft(Content(context=context), _fails("question_check", flaw))
-    question = await write("question", prompts.question, 64, context=context)
+    question = await write("question", options.prompts.question, 64, context=context)
     content = Content(question=question, context=context)
     if flaw := _question_flaw(content, replies[-1], leaf):
         return draft(content, _fails("question_check", flaw))
-    asked = await check_question(content, leaf, judge, options)
-    if not asked.keep:
-        return draft(content, asked)
-    answer = await write("answer", prompts.answer, 160, context=context, question=question)
-    content = Content(question=question, answer=answer, context=context)
-    if flaw := _answer_flaw(content, replies[-1]):
-        return draft(content, asked, _fails("answer_check", flaw))
-    return draft(content, asked, await check_answer(content, leaf, judge, options))
+    return draft(content, await check_question(content, leaf, engines.judge, options))
+
+
+async def _write(engine: Engine, messages: Messages, sampling: Sampling, step: str, unit: Unit) -> Reply:
+    reply = await engine.chat(messages, sampling, step=step, ordinal=unit.draw)
+    if not reply.text.strip():
+        raise Unreadable(step, "empty answer", reply.text)
+    return reply
+
+
+def _shown(unit: Unit, options: Skills) -> list[int]:
+    """Numbers of the seeds that the unit's prompts show."""
+    return sample_seeds(unit.leaf.seeds, options.examples, random.Random(unit.draw))
+
+
+def _ids(*replies: Reply) -> tuple[str, ...]:
+    return tuple(reply.call_id for reply in replies if reply.call_id)
 
 
 async def check_question(content: Content, leaf: Leaf, judge: Engine, options: Skills) -> Verdict:

@@ -94,7 +94,7 @@ def _turns(template: Template, values: dict[str, object]) -> list[Message]:
     return [{"role": role, "content": body.strip()} for role, _, body in parts]
 
 
-def render(text: str, **values: object) -> list[Message]:
+def render(text: str, /, **values: object) -> list[Message]:
     """The chat turns of a prompt template, each turn's white space trimmed.
 
     Turns before the last are rendered once for the values that they read (hashable ones) and shared: do not

@@ -147,11 +147,15 @@ class Budget(Frozen):
 
 
 class Recipe(Frozen):
-    """Everything that decides what a run makes. `judge` left out: the model judges its own work."""
+    """Everything that decides what a run makes. `judge` left out: the model judges its own work.
+
+    `pool` are further models, whose answers stand beside the model's own where answers are compared.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     model: Model
     judge: Model | None = None
+    pool: tuple[Model, ...] = ()
     taxonomy: Annotated[Path, AfterValidator(_taxonomy)] | None = None
     generate: Annotated[tuple[Step, ...], Field(min_length=1)]
     curate: tuple[Step, ...] = ()
@@ -271,8 +275,9 @@ def _options(
 
 def _recipe_fault(detail: ErrorDetails) -> Fault:
     where, owner = detail["loc"], Recipe if len(detail["loc"]) == 1 else None
-    if where[0] in ("model", "judge") and len(where) > 1:  # pydantic puts the engine's name after the key
-        return _fault_of(detail, (where[0], *where[2:]), ENGINES.get(str(where[1])))
+    at = 2 if where[0] == "pool" else 1  # pydantic puts the engine's name after the key
+    if where[0] in ("model", "judge", "pool") and len(where) > at:
+        return _fault_of(detail, (*where[:at], *where[at + 1 :]), ENGINES.get(str(where[at])))
     return _fault_of(detail, where, Budget if where[0] == "budget" else owner)
 
 
@@ -312,8 +317,8 @@ def recipe_schema(generators: Options, curators: Options) -> dict[str, Any]:
     for engine in ENGINES.values():  # a default in Python, but in a file the word that tells the engines apart
         definitions[definition(engine)].setdefault("required", []).append("engine")
     properties = recipe["properties"]
-    for key in ("model", "judge"):
-        properties[key] = {"anyOf": [{"const": EMBEDDED}, properties[key]]}
+    for holder, key in ((properties, "model"), (properties, "judge"), (properties["pool"], "items")):
+        holder[key] = {"anyOf": [{"const": EMBEDDED}, holder[key]]}
     for key, methods in (("generate", generators), ("curate", curators)):
         forms = [form for name, model in methods.items() for form in _step_forms(name, model, references[model])]
         properties[key] = {"type": "array", "items": {"oneOf": forms}}

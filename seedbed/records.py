@@ -15,7 +15,7 @@ from typing import Literal, Self, TypedDict
 from pydantic import BaseModel, ConfigDict
 
 Status = Literal["kept", "dropped", "failed", "pending"]
-Kind = Literal["instruction", "knowledge"]
+Kind = Literal["instruction", "knowledge", "preference"]
 
 
 class Message(TypedDict):
@@ -32,19 +32,38 @@ class Frozen(BaseModel):
 
 
 class Content(Frozen):
-    """What a sample says. `context` is the text that the question is about, empty for free-standing tasks."""
+    """What a sample says. `context` is the text that the question is about, empty for free-standing tasks.
+
+    Of a preference, `answer` is the chosen one and `rejected` the other.
+    """
 
     question: str = ""
     answer: str = ""
     context: str = ""
+    rejected: str = ""
 
     def prompt(self) -> str:
         """The user's turn: the context, if any, then the question."""
         return f"{self.context}\n\n{self.question}" if self.context else self.question
 
 
+class Revision(Frozen):
+    """A better answer: preferred to the sample's own in both orders, by a judge that did not know which is which.
+
+    `orders` are the probabilities that it is better, asked with it in the first place and in the second.
+    """
+
+    answer: str
+    author: str
+    orders: tuple[float, float]
+    margin: float
+
+
 class Verdict(Frozen):
-    """What one check or curator says of one sample; kept beside it whether it keeps or drops."""
+    """What one check or curator says of one sample; kept beside it whether it keeps or drops.
+
+    A `revision` takes the place of the sample's answer if the verdict keeps, and makes a pair of the two either way.
+    """
 
     step: str
     curator: str
@@ -54,6 +73,7 @@ class Verdict(Frozen):
     threshold: float | None = None
     call_ids: tuple[str, ...] = ()
     transcript: str | None = None
+    revision: Revision | None = None
 
     @classmethod
     def scored(
@@ -65,6 +85,7 @@ class Verdict(Frozen):
         against: str,
         *call_ids: str,
         transcript: str | None = None,
+        revision: Revision | None = None,
     ) -> Self:
         """What a score means: keep from the threshold upwards; `against` is the reason where it falls short."""
         keep = score >= threshold
@@ -77,6 +98,7 @@ class Verdict(Frozen):
             threshold=threshold,
             call_ids=tuple(call for call in call_ids if call),  # an engine without the ledger gives none
             transcript=transcript,
+            revision=revision,
         )
 
 
@@ -122,20 +144,38 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that somebody recorded: `author` is the model or person it is from, "" where nobody says."""
+
+    text: str
+    author: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request from a file, with the answers to it that the file has, if any."""
+
+    question: str
+    context: str = ""
+    answers: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Leaf:
     """One task or topic of the taxonomy: the unit that coverage is counted by (LAB, section 2.1).
 
-    `path` is relative to the taxonomy's root with forward slashes; `line` is where `seed_examples` starts.
+    `path` is relative to the taxonomy's root with forward slashes. A leaf of kind "requests" is a file of them.
     """
 
     path: str
-    kind: Literal["skill", "knowledge"]
+    kind: Literal["skill", "knowledge", "requests"]
     seeds: tuple[Seed, ...]
     task: str = ""
     domain: str = ""
     outline: str = ""
     documents: tuple[Document, ...] = ()
     created_by: str = ""
+    requests: tuple[Request, ...] = ()
 
     @property
     def grounded(self) -> bool:
@@ -165,11 +205,17 @@ class Unit:
         return int(self.sample_id[:8], 16)
 
 
+def derived_id(sample_id: str, step: str) -> str:
+    """The id of the sample that a step made of another one: the same in every run of the same plan."""
+    return hashlib.blake2b(f"{sample_id}\n{step}".encode(), digest_size=10).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """What a generator returns for a unit: the content, and the verdicts of its own checks in order.
 
     The first verdict that does not keep ends the sample; a generator stops there and spends nothing more.
+    `author` is who wrote the answer, where it was not the recipe's model.
     """
 
     content: Content
@@ -177,3 +223,4 @@ class Draft:
     verdicts: tuple[Verdict, ...] = ()
     parents: tuple[str, ...] = ()
     call_ids: tuple[str, ...] = ()
+    author: str = ""

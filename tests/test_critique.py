@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from curators.critique import LEVELS, Critique, critique
+from seedbed.engines import Engines
 from seedbed.records import Content, Sample, Verdict
 from tests.scripted import Scripted
 
@@ -20,7 +21,7 @@ SAMPLE = Sample(
 
 def judged(high: float, options: Critique | None = None) -> tuple[Verdict, Scripted]:
     judge = Scripted({"critique": ["It gives no reason."]}, {"critique_score": [{"5": high, "1": 1 - high}]})
-    return asyncio.run(critique(SAMPLE, judge, options or Critique())), judge
+    return asyncio.run(critique(SAMPLE, Engines(judge, judge), options or Critique())), judge
 
 
 def test_the_critique_comes_first_and_the_score_is_given_in_its_light():

@@ -14,13 +14,14 @@ from seedbed.records import Content
 SUFFIXES = (".jsonl", ".parquet")
 
 
-def rows(n):
+def rows(n, form="messages"):
     return [
         {
             "question": f"Question {i} about “{i}”?",
             "answer": f"Answer {i}.\nSecond line, 中文 \U0001f600",
             "context": f"Context {i}." if i % 2 else "",
-            "kind": "instruction",
+            "kind": "preference" if form == "preference" else "instruction",
+            "rejected": f"Worse {i}." if form == "preference" else "",
             "leaf": "writing/letters",
             "sample_id": f"{i:020d}",
         }
@@ -28,18 +29,23 @@ def rows(n):
     ]
 
 
-def batches(n, size=400):
-    return pa.Table.from_pylist(rows(n)).to_batches(max_chunksize=size)
+def batches(n, size=400, form="messages"):
+    return pa.Table.from_pylist(rows(n, form)).to_batches(max_chunksize=size)
 
 
 def expected(n, form):
     result = []
-    for row in rows(n):
+    for i, row in enumerate(rows(n, form)):
         content = Content(question=row["question"], answer=row["answer"], context=row["context"])
         user = {"role": "user", "content": content.prompt()}
         assistant = {"role": "assistant", "content": row["answer"]}
-        whole = {"messages": [user, assistant]}
-        result.append(whole if form == "messages" else {"prompt": [user], "completion": [assistant]})
+        worse = {"role": "assistant", "content": f"Worse {i}."}
+        forms = {
+            "messages": {"messages": [user, assistant]},
+            "prompt-completion": {"prompt": [user], "completion": [assistant]},
+            "preference": {"prompt": [user], "chosen": [assistant], "rejected": [worse]},
+        }
+        result.append(forms[form])
     return result
 
 
@@ -56,7 +62,7 @@ def test_datasets_loads_exactly_the_rows_and_features(tmp_path, form, suffix):
     from datasets import Features, List, Value
 
     path = tmp_path / f"train{suffix}"
-    assert export(batches(1201), path, form) == 1201
+    assert export(batches(1201, form=form), path, form) == 1201
     loaded = load(path, tmp_path / "cache")
     turns = List({"role": Value("string"), "content": Value("string")})
     assert loaded.features == Features(dict.fromkeys(FORMATS[form], turns))
@@ -68,11 +74,12 @@ def test_datasets_loads_exactly_the_rows_and_features(tmp_path, form, suffix):
 def test_trl_takes_the_rows_as_conversations(tmp_path, form, suffix):
     trl = pytest.importorskip("trl.data_utils")
     path = tmp_path / f"train{suffix}"
-    export(batches(3), path, form)
+    export(batches(3, form=form), path, form)
     loaded = load(path, tmp_path / "cache")
     assert trl.is_conversational(loaded[0])
     templated = [trl.maybe_apply_chat_template(row, tokenizer()) for row in loaded]
-    prompts = [row["text"] if form == "messages" else row["prompt"] + row["completion"] for row in templated]
+    whole = {"messages": ("text",), "prompt-completion": ("prompt", "completion"), "preference": ("prompt", "chosen")}
+    prompts = ["".join(row[name] for name in whole[form]) for row in templated]
     assert prompts[1] == (
         "<user>Context 1.\n\nQuestion 1 about “1”?</user><assistant>Answer 1.\nSecond line, 中文 \U0001f600</assistant>"
     )
@@ -94,9 +101,9 @@ def tokenizer():
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_same_rows_give_the_same_bytes_however_they_come_in(tmp_path, form, suffix):
     paths = [tmp_path / f"{name}{suffix}" for name in "abc"]
-    export(batches(2500), paths[0], form)
-    export(batches(2500, size=7), paths[1], form)
-    export([pa.Table.from_pylist(rows(2500))], paths[2], form)
+    export(batches(2500, form=form), paths[0], form)
+    export(batches(2500, 7, form), paths[1], form)
+    export([pa.Table.from_pylist(rows(2500, form))], paths[2], form)
     assert len({path.read_bytes() for path in paths}) == 1
 
 
@@ -113,6 +120,13 @@ def test_jsonl_is_one_object_a_line(tmp_path):
     export(batches(3), tmp_path / "a.jsonl", "prompt-completion")
     lines = (tmp_path / "a.jsonl").read_bytes().splitlines()
     assert [orjson.loads(line) for line in lines] == expected(3, "prompt-completion")
+
+
+def test_pairs_and_other_samples_go_to_files_of_their_own(tmp_path):
+    both = [*batches(3), *batches(2, form="preference")]
+    assert export(both, tmp_path / "a.jsonl", "messages") == 3
+    assert export(both, tmp_path / "b.jsonl", "preference") == 2
+    assert orjson.loads((tmp_path / "b.jsonl").read_bytes().splitlines()[1])["rejected"][0]["content"] == "Worse 1."
 
 
 def test_a_missing_context_is_no_context(tmp_path):

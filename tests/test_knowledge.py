@@ -4,6 +4,7 @@ import json
 import pytest
 
 from generators.knowledge import Knowledge, chunks, cut, faithful_cases, knowledge, leaves, relevant_cases
+from seedbed.engines import Engines
 from seedbed.errors import InputError
 from seedbed.records import Document, Draft, Leaf, Seed, Unit
 from seedbed.replies import Unreadable
@@ -36,7 +37,7 @@ def model(pair: dict[str, str] | str | None = None, **chooses) -> Scripted:
 
 def made(engine: Scripted, leaf: Leaf = REMOTE, ordinal: int = 0, attempt: int = 0) -> Draft:
     unit = Unit("recipe", "knowledge", leaf, ordinal, attempt)
-    return asyncio.run(knowledge(unit, engine, engine, Knowledge(chunk_words=40)))
+    return asyncio.run(knowledge(unit, Engines(engine, engine), Knowledge(chunk_words=40)))
 
 
 def test_a_sample_that_passes_names_its_chunk_and_carries_it():

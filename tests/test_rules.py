@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from curators.rules import CHECKS, Rules, language, rules
-from seedbed.engines import Choice, ModelCard, Reply
+from seedbed.engines import Choice, Engines, ModelCard, Reply
 from seedbed.records import Content, Sample, Verdict
 
 ASKED = "What is the capital of France, and why was it chosen?"
@@ -44,7 +44,7 @@ class NoModel:
 def judge(question: str, answer: str, options: Rules | None = None, context: str = "") -> Verdict:
     content = Content(question=question, answer=answer, context=context)
     sample = Sample(sample_id="0", kind="instruction", method="m", leaf="l", ordinal=0, attempt=0, content=content)
-    return asyncio.run(rules(sample, NoModel(), options or Rules()))
+    return asyncio.run(rules(sample, Engines(NoModel(), NoModel()), options or Rules()))
 
 
 @pytest.mark.parametrize(

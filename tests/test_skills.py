@@ -4,7 +4,7 @@ import random
 import pytest
 
 from generators.skills import Skills, answer_cases, leaves, question_cases, sample_seeds, skill
-from seedbed.engines import Reply
+from seedbed.engines import Engines, Reply
 from seedbed.records import Draft, Leaf, Seed, Unit
 from seedbed.replies import Unreadable
 from tests.scripted import Line, Odds, Scripted
@@ -41,7 +41,7 @@ def model(**changes) -> Scripted:
 
 
 def made(engine: Scripted, leaf: Leaf = WHY, attempt: int = 0) -> Draft:
-    return asyncio.run(skill(unit(leaf, attempt), engine, engine, Skills()))
+    return asyncio.run(skill(unit(leaf, attempt), Engines(engine, engine), Skills()))
 
 
 def test_a_sample_that_passes_carries_its_text_its_parents_and_its_calls():

@@ -97,6 +97,20 @@ class Engine(Protocol):
         """The probability of each option as the next words, from one forward pass. Raises EngineError."""
 
 
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The models of a run: `model` writes, `judge` judges, `more` answer beside the model in preferences."""
+
+    model: Engine
+    judge: Engine
+    more: tuple[Engine, ...] = ()
+
+    @property
+    def writers(self) -> tuple[Engine, ...]:
+        """All that answer, the model first."""
+        return (self.model, *self.more)
+
+
 async def ask(
     engine: Engine,
     messages: Messages,

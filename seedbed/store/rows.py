@@ -40,12 +40,13 @@ SAMPLES = pa.schema(
     + [("ordinal", pa.int32()), ("attempt", pa.int32())]
     + [(name, pa.string()) for name in ("status", "step", "reason", "question", "answer", "context")]
     + [("parents", _IDS), ("call_ids", _IDS), ("model", pa.string()), ("text_hash", pa.string())]
-    + [("created_at", pa.timestamp("us"))]
+    + [("created_at", pa.timestamp("us")), ("rejected", pa.string())]
 )
 VERDICTS = pa.schema(
     [(name, pa.string()) for name in ("run_id", "sample_id", "step", "curator")]
     + [("keep", pa.bool_()), ("score", pa.float64()), ("threshold", pa.float64())]
     + [("reason", pa.string()), ("call_ids", _IDS), ("transcript", pa.string())]
+    + [("revision", pa.string()), ("model", pa.string())]
 )
 
 
@@ -69,11 +70,12 @@ class CallRow(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A sample at its place in the plan, with everything that was said of it."""
+    """A sample at its place in the plan, with everything that was said of it and the pairs that came of revising it."""
 
     position: int
     sample: Sample
     verdicts: tuple[Verdict, ...]
+    pairs: tuple[tuple[Sample, Verdict], ...] = ()
 
 
 def load_calls(connection: duckdb.DuckDBPyConnection, segment: Path, loaded_before: bool = False) -> int:
@@ -92,13 +94,17 @@ def load_calls(connection: duckdb.DuckDBPyConnection, segment: Path, loaded_befo
     return int(first)
 
 
-def judged_tables(run_id: str, judged: Sequence[Judged]) -> Tables:
-    """The rows of `samples` and `verdicts`, made where they are: a thread would wrestle for the interpreter."""
+def judged_tables(run_id: str, judged: Sequence[Judged], judge: str = "") -> Tables:
+    """The rows of `samples` and `verdicts`, made where they are: a thread would wrestle for the interpreter.
+
+    `judge` is the model that gave the verdicts behind which there are calls.
+    """
     now = microseconds()
+    judged = [*judged, *(Judged(row.position, pair, (said,)) for row in judged for pair, said in row.pairs)]
     samples = [_sample_row(run_id, row, now) for row in judged]
     verdicts = [
         (run_id, row.sample.sample_id, v.step, v.curator, v.keep, v.score, v.threshold, v.reason)
-        + (v.call_ids, v.transcript)
+        + (v.call_ids, v.transcript, v.revision.answer if v.revision else "", judge if v.call_ids else "")
         for row in judged
         for v in row.verdicts
     ]
@@ -124,7 +130,7 @@ def _sample_row(run_id: str, row: Judged, now: int) -> tuple[object, ...]:
     return (
         (run_id, s.sample_id, row.position, s.kind, s.method, s.leaf, s.ordinal, s.attempt)
         + (s.status, s.step, s.reason, text.question, text.answer, text.context)
-        + (s.parents, s.call_ids, s.model, s.text_hash, now)
+        + (s.parents, s.call_ids, s.model, s.text_hash, now, text.rejected)
     )
 
 

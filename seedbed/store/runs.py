@@ -29,10 +29,10 @@ def begin(
     recipe: str,
     recipe_json: str,
     models: dict[str, ModelCard],
-    targets: Sequence[tuple[str, str, int]],
+    targets: Sequence[tuple[str, str, int, str]],
     preview: bool = False,
 ) -> None:
-    """Enter a run, or take it up again; targets are (method, leaf, rows wanted)."""
+    """Enter a run, or take it up again; targets are (method, leaf, rows wanted, identity of the work)."""
     cards = {role: {name: getattr(card, name) for name in card.__slots__} for role, card in models.items()}
     with store.writing() as db:
         known = db.execute("SELECT 1 FROM base.runs WHERE run_id = ?", [run_id]).fetchall()
@@ -43,10 +43,9 @@ def begin(
             "INSERT INTO base.runs VALUES (?, ?, ?, ?, ?, 'running', '', now() AT TIME ZONE 'UTC', NULL, 0, 0)",
             [run_id, recipe, recipe_json, orjson.dumps(cards).decode(), preview],
         )
-        methods, leaves, wanted = zip(*targets, strict=True)
         db.execute(
-            "INSERT INTO base.targets SELECT ?, unnest(?), unnest(?), unnest(?)",
-            [run_id, list(methods), list(leaves), list(wanted)],
+            "INSERT INTO base.targets SELECT ?, unnest(?), unnest(?), unnest(?), unnest(?)",
+            [run_id, *map(list, zip(*targets, strict=True))],
         )
 
 
@@ -90,10 +89,10 @@ def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) 
     return {number for (number,) in done}
 
 
-def finish_shard(run_id: str, shard: int, outcome: Tables, db: DuckDBPyConnection) -> None:
-    """The outcome of every row of a shard, inside the transaction that the caller has begun."""
+def finish_shard(run_id: str, shard: int, more: int, outcome: Tables, db: DuckDBPyConnection) -> None:
+    """The outcome of every row of a shard and of the `more` that came of it, inside the caller's transaction."""
     add_tables(db, outcome)
-    db.execute("UPDATE base.shards SET done = true WHERE run_id = ? AND shard = ?", [run_id, shard])
+    db.execute("UPDATE base.shards SET done = true, n = n + ? WHERE run_id = ? AND shard = ?", [more, run_id, shard])
 
 
 def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> pa.Table:
@@ -138,12 +137,15 @@ def unanswered_places(store: Store, run_id: str) -> int:
     return int(str(row["n"]))
 
 
-def hashes_before(store: Store, run_id: str, recipe: str, step: str) -> npt.NDArray[np.uint64]:
+def hashes_before(
+    store: Store, run_id: str, recipe: str, step: str, carried: Sequence[tuple[str, str, str]] = ()
+) -> npt.NDArray[np.uint64]:
     """Text hashes that a new row must not repeat.
 
     Those this run let through `step` so far, and those that other recipes' runs had kept when this run began.
-    Earlier runs of the same recipe are its former editions, not rivals.
+    Earlier runs of the same recipe are its former editions, not rivals, but for the plots `carried` from them.
     """
+    runs, methods, leaves = map(list, zip(*carried, strict=True)) if carried else ([], [], [])
     with store.reading() as db:
         found = db.execute(
             """
@@ -153,24 +155,30 @@ def hashes_before(store: Store, run_id: str, recipe: str, step: str) -> npt.NDAr
             UNION ALL
             SELECT text_hash FROM base.samples s JOIN base.runs r USING (run_id)
             WHERE r.recipe <> $recipe AND NOT r.preview AND s.status = 'kept'
-              AND s.created_at < (SELECT started_at FROM base.runs WHERE run_id = $run))
+              AND s.created_at < (SELECT started_at FROM base.runs WHERE run_id = $run)
+            UNION ALL
+            SELECT text_hash FROM base.samples
+            SEMI JOIN (SELECT unnest($runs::VARCHAR[]) AS run_id, unnest($methods::VARCHAR[]) AS method,
+                              unnest($leaves::VARCHAR[]) AS leaf) USING (run_id, method, leaf)
+            WHERE status = 'kept')
         WHERE text_hash <> '' ORDER BY hash
         """,
-            {"run": run_id, "recipe": recipe, "step": step},
+            {"run": run_id, "recipe": recipe, "step": step, "runs": runs, "methods": methods, "leaves": leaves},
         ).fetchnumpy()
     return np.asarray(found["hash"], dtype=np.uint64)
 
 
 def kept_batches(store: Store, run_id: str, rows: int = 4096) -> Iterator[pa.Table]:
     """The kept samples of a run in the plan's order, `rows` at a time, each read in a unit of its own."""
-    after = -1
+    after: tuple[int, str] = (-1, "")
     while True:
         batch = store.query(
-            "SELECT position, sample_id, kind, leaf, context, question, answer FROM base.samples "
-            "WHERE run_id = ? AND status = 'kept' AND position > ? ORDER BY position LIMIT ?",
-            [run_id, after, rows],
+            "SELECT position, sample_id, kind, leaf, context, question, answer, rejected FROM base.samples "
+            "WHERE run_id = ? AND status = 'kept' AND (position, sample_id) > (?, ?) "
+            "ORDER BY position, sample_id LIMIT ?",
+            [run_id, *after, rows],
         )
         if not batch.num_rows:
             return
-        after = batch["position"][-1].as_py()
+        after = batch["position"][-1].as_py(), batch["sample_id"][-1].as_py()
         yield batch.drop_columns(["position"])

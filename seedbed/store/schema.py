@@ -4,6 +4,8 @@ The tables live in schema `base` and are ours to change; the views in `main` are
 Times are UTC. `position` is a row's place in its run's plan: it decides which of two twins came first.
 """
 
+from seedbed.store.curation_schema import CURATION
+
 TABLES = """
 CREATE SCHEMA base;
 CREATE TABLE base.runs (
@@ -93,4 +95,4 @@ SELECT run_id, method, leaf, target, coalesce(made, 0) AS made, coalesce(kept, 0
 FROM base.targets LEFT JOIN rows USING (run_id, method, leaf) LEFT JOIN reasons USING (run_id, method, leaf);
 """
 
-MIGRATIONS: tuple[tuple[str, str], ...] = (("tables", TABLES), ("views", VIEWS))
+MIGRATIONS: tuple[tuple[str, str], ...] = (("tables", TABLES), ("views", VIEWS), ("curation", CURATION))

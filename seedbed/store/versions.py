@@ -1,0 +1,296 @@
+"""Versions: a list of sample ids frozen with the recipe, thresholds and reviews that chose them.
+
+A version is made from rows that are in the store already, so it costs no model call. It keeps every row that it
+chose from, those left out with the reason; people's decisions go before the judges', and what people edited is frozen
+with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+import pyarrow as pa
+from duckdb import DuckDBPyConnection
+
+from seedbed.errors import InputError
+from seedbed.store.reviews import HASH
+from seedbed.store.store import Store
+
+Scope = Sequence[tuple[str, str, str]]  # (run, method, leaf)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version as it was made. `new` is false where it would have been its parent again, which is then named."""
+
+    version: str
+    samples: int
+    left_out: int
+    new: bool
+
+
+CANDIDATES = """
+CREATE OR REPLACE TEMP TABLE temp.candidates AS
+SELECT s.run_id, s.sample_id, s.method, s.leaf, s.kind, s.status, s.step, s.reason,
+       row_number() OVER (ORDER BY r.started_at, s.position, s.sample_id) AS place,
+       s.answer <> '' AND (s.kind <> 'preference' OR s.rejected NOT IN ('', s.answer)) AS whole
+FROM base.samples s JOIN base.runs r USING (run_id)
+"""
+FROM_SCOPE = """
+SEMI JOIN (SELECT unnest($runs) AS run_id, unnest($methods) AS method, unnest($leaves) AS leaf) scope
+    ON s.run_id = scope.run_id AND split_part(s.method, '/', 1) = scope.method AND s.leaf = scope.leaf
+"""
+FROM_PARENT = """
+SEMI JOIN base.version_rows p ON p.version = $parent AND s.run_id = p.run_id AND s.sample_id = p.sample_id
+"""
+
+# Reviews count for what was seen: those of another run too, where its sample of this id says the same.
+PEOPLE = f"""
+CREATE OR REPLACE TEMP TABLE temp.people AS
+WITH seen AS (
+    SELECT c.run_id, c.sample_id, {HASH} AS content_hash
+    FROM temp.candidates c JOIN base.samples USING (run_id, sample_id)
+    WHERE sample_id IN (SELECT sample_id FROM base.reviews)),
+votes AS (
+    SELECT seen.run_id, seen.sample_id, decision, count(*) AS n, list(d.review_id ORDER BY d.review_id) AS review_ids
+    FROM seen JOIN decisions d ON d.sample_id = seen.sample_id AND d.content_hash = seen.content_hash
+    WHERE decision <> 'unsure' GROUP BY ALL),
+ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY run_id, sample_id ORDER BY n DESC) AS rank,
+           lead(n) OVER (PARTITION BY run_id, sample_id ORDER BY n DESC) AS next
+    FROM votes),
+edits AS (
+    SELECT seen.run_id, seen.sample_id, arg_max(r.edit, r.created_at) AS edit,
+           arg_max(r.review_id, r.created_at) AS review_id
+    FROM seen JOIN reviews r ON r.sample_id = seen.sample_id AND r.content_hash = seen.content_hash
+    WHERE r.action = 'edit' AND NOT r.undone GROUP BY ALL)
+SELECT coalesce(v.run_id, e.run_id) AS run_id, coalesce(v.sample_id, e.sample_id) AS sample_id, v.decision,
+       e.edit, list_concat(coalesce(v.review_ids, []),
+                           CASE WHEN e.review_id IS NULL THEN [] ELSE [e.review_id] END) AS review_ids
+FROM (SELECT * FROM ranked WHERE rank = 1 AND n > coalesce(next, 0)) v
+FULL JOIN edits e ON v.run_id = e.run_id AND v.sample_id = e.sample_id
+"""
+
+CHOSEN = """
+CREATE OR REPLACE TEMP TABLE temp.chosen AS
+WITH cuts AS (SELECT unnest($steps::VARCHAR[]) AS step, unnest($cuts::DOUBLE[]) AS cut),
+ruled AS (
+    SELECT v.run_id, v.sample_id, v.step, v.rowid AS n, v.score,
+           CASE WHEN cut IS NULL OR v.threshold IS NULL THEN v.keep ELSE v.score >= cut END AS keep,
+           CASE WHEN cut IS NULL OR v.threshold IS NULL THEN v.reason ELSE v.step || ' below ' || cut::VARCHAR END
+               AS reason
+    FROM base.verdicts v SEMI JOIN temp.candidates USING (run_id, sample_id) LEFT JOIN cuts USING (step)),
+against AS (
+    SELECT run_id, sample_id, arg_min(step, n) AS step, arg_min(reason, n) AS reason
+    FROM ruled WHERE NOT keep GROUP BY ALL),
+scores AS (SELECT run_id, sample_id, arg_max(score, n) AS score FROM ruled WHERE score IS NOT NULL GROUP BY ALL),
+required AS (SELECT unnest($required::VARCHAR[]) AS step, unnest(range(len($required::VARCHAR[]))) AS n),
+missing AS (
+    SELECT run_id, sample_id, arg_min(required.step, required.n) AS step
+    FROM temp.candidates CROSS JOIN required ANTI JOIN ruled
+        ON ruled.run_id = candidates.run_id AND ruled.sample_id = candidates.sample_id AND ruled.step = required.step
+    GROUP BY ALL),
+weighed AS (
+    SELECT c.*, people.decision, people.edit, coalesce(people.review_ids, []) AS review_ids, scores.score,
+           CASE
+               WHEN people.decision = 'drop' THEN 'dropped by people'
+               WHEN people.decision = 'tie' THEN 'a tie for people'
+               WHEN c.status = 'failed' OR NOT c.whole THEN coalesce(nullif(c.reason, ''), 'nothing to train on')
+               WHEN people.decision IN ('keep', 'chosen', 'rejected') THEN ''
+               WHEN contains(c.method, '/') THEN c.reason
+               WHEN against.step IS NOT NULL THEN against.reason
+               WHEN c.status = 'dropped' AND c.step <> 'preference' AND NOT list_contains($required::VARCHAR[], c.step)
+                   THEN c.reason
+               WHEN missing.step IS NOT NULL THEN 'never seen by ' || missing.step
+               ELSE '' END AS why,
+           CASE WHEN people.decision IN ('drop', 'tie') THEN 'review' ELSE coalesce(against.step, missing.step, c.step)
+               END AS at
+    FROM temp.candidates c
+    LEFT JOIN temp.people USING (run_id, sample_id) LEFT JOIN against USING (run_id, sample_id)
+    LEFT JOIN scores USING (run_id, sample_id) LEFT JOIN missing USING (run_id, sample_id)),
+ranked AS (
+    SELECT *, row_number() OVER (
+        PARTITION BY method, leaf
+        ORDER BY coalesce(decision IN ('keep', 'chosen', 'rejected'), false) DESC, status = 'kept' DESC, score DESC,
+                 place) AS rank
+    FROM weighed WHERE why = ''),
+targets AS (
+    SELECT method, leaf, arg_max(target, started_at) AS target
+    FROM base.targets JOIN base.runs USING (run_id) WHERE run_id IN (SELECT run_id FROM temp.candidates)
+    GROUP BY ALL)
+SELECT w.run_id, w.sample_id, w.place, w.decision, w.edit, w.review_ids,
+       w.why = '' AND NOT coalesce($balanced AND r.rank > t.target, false) AS kept,
+       CASE WHEN w.why <> '' THEN w.why WHEN $balanced AND r.rank > t.target THEN 'over the leaf''s target' ELSE '' END
+           AS reason,
+       CASE WHEN w.why <> '' THEN w.at WHEN $balanced AND r.rank > t.target THEN 'coverage' ELSE '' END AS step
+FROM weighed w LEFT JOIN ranked r USING (run_id, sample_id)
+LEFT JOIN targets t ON t.method = w.method AND t.leaf = w.leaf
+"""
+
+FROZEN = """
+SELECT $version, CASE WHEN c.kept THEN row_number() OVER (PARTITION BY c.kept ORDER BY c.place) - 1 END, c.run_id,
+       c.sample_id, c.kept, c.step, c.reason, c.review_ids,
+       CASE WHEN c.decision = 'rejected' AND s.kind = 'preference'
+            THEN json_merge_patch(coalesce(c.edit, '{}'), to_json({answer: coalesce(c.edit->>'rejected', s.rejected),
+                                                    rejected: coalesce(c.edit->>'answer', s.answer)}))
+            ELSE c.edit END
+FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id)
+"""
+
+
+def freeze(store: Store, run_id: str, scope: Scope) -> Version:
+    """Freeze what a finished run has kept, the plots it carried from earlier runs included, under the next name.
+
+    A run that has a version of all its rows gets no second one.
+    """
+    runs, methods, leaves = map(list, zip(*scope, strict=True))
+    with store.writing() as db:
+        db.execute(CANDIDATES + FROM_SCOPE, {"runs": runs, "methods": methods, "leaves": leaves})
+        known = db.execute(
+            "SELECT version, samples, left_out FROM versions WHERE run_id = ? "
+            "AND samples + left_out = (SELECT count(*) FROM temp.candidates) ORDER BY created_at DESC LIMIT 1",
+            [run_id],
+        ).fetchall()
+        if known:
+            [(name, kept, left_out)] = known
+            return Version(name, kept, left_out, new=False)
+        return _make(db, run_id, {}, "")
+
+
+def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Version:
+    """A version like the named one under other thresholds and with the reviews since; no model is called.
+
+    A row that a lower threshold lets through counts only if every later step has seen it. Where the recipe balances
+    coverage, no leaf gets more than its target: people's choice first, then what was kept before, then the score.
+
+    Raises:
+        InputError: there is no such version, or a step that gives no score under a threshold.
+    """
+    parent = find_version(store, name)
+    [row] = store.rows("SELECT run_id, thresholds FROM versions WHERE version = ?", [parent])
+    steps = store.rows(
+        "SELECT DISTINCT step FROM base.verdicts SEMI JOIN (SELECT run_id, sample_id FROM base.version_rows "
+        "WHERE version = ?) USING (run_id, sample_id) WHERE threshold IS NOT NULL ORDER BY step",
+        [parent],
+    )
+    known = [str(step["step"]) for step in steps]
+    for step in thresholds:
+        if step not in known:
+            raise InputError(f"no step {step!r} of {parent} has a threshold. Those that have: {', '.join(known)}")
+    cuts = {**orjson.loads(str(row["thresholds"])), **thresholds}
+    with store.writing() as db:
+        db.execute(CANDIDATES + FROM_PARENT, {"parent": parent})
+        return _make(db, str(row["run_id"]), cuts, parent)
+
+
+def find_version(store: Store, name: str) -> str:
+    """The version of this name, or the latest one of the recipe or run of this name. Raises InputError."""
+    rows = store.rows("SELECT version, recipe, run_id FROM base.versions ORDER BY created_at DESC")
+    for key in ("version", "recipe", "run_id"):
+        for row in rows:
+            if row[key] == name:
+                return str(row["version"])
+    known = ", ".join(str(row["version"]) for row in rows[:8]) or "none yet; a run that ends makes one"
+    raise InputError(f"no version, recipe or run with a version is called {name!r} in {store.home}. There are: {known}")
+
+
+def version_batches(store: Store, version: str, rows: int = 4096) -> Iterator[pa.Table]:
+    """The samples of a version in its order, as frozen, `rows` at a time, each read in a unit of its own."""
+    after = -1
+    while True:
+        batch = store.query(
+            "SELECT place, run_id, sample_id, kind, method, leaf, model, context, question, answer, rejected "
+            "FROM version_samples WHERE version = ? AND kept AND place > ? ORDER BY place LIMIT ?",
+            [version, after, rows],
+        )
+        if not batch.num_rows:
+            return
+        after = batch["place"][-1].as_py()
+        yield batch.drop_columns(["place"])
+
+
+def diff(store: Store, old: str, new: str) -> list[dict[str, object]]:
+    """What came, went or changed from one version to another, and why, in the order of the new one, then the old.
+
+    The reason of a row that went is the new version's against it; of one that came, the old version's against it.
+    """
+    return store.rows(
+        """
+        WITH a AS (SELECT * FROM version_samples WHERE version = $old),
+        b AS (SELECT * FROM version_samples WHERE version = $new)
+        SELECT CASE WHEN a.kept AND b.kept THEN 'changed' WHEN b.kept THEN 'came' ELSE 'went' END AS what,
+               sample_id, coalesce(b.leaf, a.leaf) AS leaf,
+               CASE WHEN a.kept AND b.kept
+                        THEN CASE WHEN b.changed_by_people THEN 'edited or turned by people' ELSE 'grown again' END
+                    WHEN b.kept THEN coalesce('was out: ' || nullif(a.reason, ''), 'new')
+                    ELSE coalesce(nullif(b.reason, ''), 'no longer grown') END AS why,
+               coalesce(b.question, a.question) AS question
+        FROM a FULL JOIN b USING (sample_id)
+        WHERE (coalesce(a.kept, false) OR coalesce(b.kept, false))
+          AND (coalesce(a.kept, false) <> coalesce(b.kept, false)
+               OR (a.question, a.context, a.answer, a.rejected) <> (b.question, b.context, b.answer, b.rejected))
+        ORDER BY what, b.place, a.place
+        """,
+        {"old": old, "new": new},
+    )
+
+
+def _make(db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent: str) -> Version:
+    [(recipe, recipe_json)] = db.execute(
+        "SELECT recipe, recipe_json FROM base.runs WHERE run_id = ?", [run_id]
+    ).fetchall()
+    steps = _curate_steps(recipe_json)
+    db.execute(PEOPLE)
+    db.execute(
+        CHOSEN,
+        {
+            "steps": list(cuts),
+            "cuts": list(cuts.values()),
+            "required": [step for step in steps if step != "coverage"],
+            "balanced": "coverage" in steps,
+        },
+    )
+    [(kept, left_out)] = db.execute(
+        "SELECT count(*) FILTER (kept), count(*) FILTER (NOT kept) FROM temp.chosen"
+    ).fetchall()
+    name = _next_name(db, recipe)
+    db.execute(f"INSERT INTO base.version_rows {FROZEN}", {"version": name})
+    if parent and not _differ(db, parent, name):
+        db.execute("DELETE FROM base.version_rows WHERE version = ?", [name])
+        return Version(parent, kept, left_out, new=False)
+    db.execute(
+        "INSERT INTO base.versions SELECT ?, ?, ?, ?, ?, ?, "
+        "(SELECT count(*) FROM (SELECT DISTINCT unnest(review_ids) FROM base.version_rows WHERE version = ?)), "
+        "now() AT TIME ZONE 'UTC'",
+        [name, parent, recipe, run_id, recipe_json, orjson.dumps(dict(cuts)).decode(), name],
+    )
+    return Version(name, kept, left_out, new=True)
+
+
+def _differ(db: DuckDBPyConnection, one: str, other: str) -> bool:
+    columns = "place, run_id, sample_id, kept, step, reason, review_ids, content"
+    both = [one, other, other, one]
+    query = (
+        f"(SELECT {columns} FROM base.version_rows WHERE version = ? EXCEPT ALL "
+        f"SELECT {columns} FROM base.version_rows WHERE version = ?)"
+    )
+    [(differences,)] = db.execute(f"SELECT count(*) FROM ({query} UNION ALL {query})", both).fetchall()
+    return bool(differences)
+
+
+def _next_name(db: DuckDBPyConnection, recipe: str) -> str:
+    [(last,)] = db.execute(
+        "SELECT coalesce(max(regexp_extract(version, '-v([0-9]+)$', 1)::INTEGER), 0) FROM base.versions "
+        "WHERE recipe = ?",
+        [recipe],
+    ).fetchall()
+    return f"{recipe}-v{last + 1}"
+
+
+def _curate_steps(recipe_json: str) -> list[str]:
+    """The recipe's curators under the names that their verdicts carry."""
+    names = [step["name"] for step in orjson.loads(recipe_json)["curate"]]
+    before = [names[:n].count(name) for n, name in enumerate(names)]
+    return [f"{name}-{n + 1}" if n else name for name, n in zip(names, before, strict=True)]
