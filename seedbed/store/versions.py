@@ -140,6 +140,19 @@ FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id)
 """
 
 
+BATCH = """
+WITH prompts AS (
+    SELECT sample_id, leaf, md5(concat_ws(chr(31), lower(trim(question)), trim(context))) AS prompt
+    FROM version_samples WHERE version = $version AND kept),
+numbered AS (
+    SELECT prompt, row_number() OVER (ORDER BY min(leaf), prompt) AS n FROM prompts GROUP BY prompt)
+SELECT place, run_id, sample_id, kind, method, v.leaf, model, context, question, answer, rejected,
+       CASE WHEN floor(n * $share + 0.5) > floor((n - 1) * $share + 0.5) THEN 'test' ELSE 'train' END AS split
+FROM version_samples v JOIN prompts USING (sample_id) JOIN numbered USING (prompt)
+WHERE version = $version AND kept AND place > $after ORDER BY place LIMIT $rows
+"""
+
+
 def freeze(store: Store, run_id: str, scope: Scope) -> Version:
     """Freeze what a finished run has kept, the plots it carried from earlier runs included, under the next name.
 
@@ -196,15 +209,15 @@ def find_version(store: Store, name: str) -> str:
     raise InputError(f"no version, recipe or run with a version is called {name!r} in {store.home}. There are: {known}")
 
 
-def version_batches(store: Store, version: str, rows: int = 4096) -> Iterator[pa.Table]:
-    """The samples of a version in its order, as frozen, `rows` at a time, each read in a unit of its own."""
+def version_batches(store: Store, version: str, rows: int = 4096, held_out: float = 0.1) -> Iterator[pa.Table]:
+    """The samples of a version in its order, as frozen, `rows` at a time, each read in a unit of its own.
+
+    Column `split` says `test` of a share `held_out` of the prompts, spread over the leaves by their size (stratified,
+    systematic), and `train` of the others. Rows of one prompt stay together, and the same version is always cut alike.
+    """
     after = -1
     while True:
-        batch = store.query(
-            "SELECT place, run_id, sample_id, kind, method, leaf, model, context, question, answer, rejected "
-            "FROM version_samples WHERE version = ? AND kept AND place > ? ORDER BY place LIMIT ?",
-            [version, after, rows],
-        )
+        batch = store.query(BATCH, {"version": version, "after": after, "rows": rows, "share": held_out})
         if not batch.num_rows:
             return
         after = batch["place"][-1].as_py()
