@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +20,7 @@ from seedbed.records import Content, Message
 
 Row = dict[str, list[Message]]
 Form = dict[str, tuple[tuple[str, str], ...]]
-Write = Callable[[Iterator[Row], Form, BinaryIO], int]
+Write = Callable[[Iterator[Row], str, BinaryIO], int]
 
 FORMATS: dict[str, Form] = {  # column -> its turns in order, as (role, which text)
     "messages": {"messages": (("user", "prompt"), ("assistant", "answer"))},
@@ -51,7 +51,7 @@ def export(batches: Iterable[pa.RecordBatch | pa.Table], path: Path, form: str) 
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with part.open("xb") as file:
-            written = WRITERS[path.suffix](rows_of(batches, form), FORMATS[form], file)
+            written = WRITERS[path.suffix](rows_of(batches, form), form, file)
             if not written:
                 raise ValueError("nothing to export: no sample is kept; `seedbed status` shows why they were dropped")
             file.flush()
@@ -64,21 +64,33 @@ def export(batches: Iterable[pa.RecordBatch | pa.Table], path: Path, form: str) 
 
 def rows_of(batches: Iterable[pa.RecordBatch | pa.Table], form: str) -> Iterator[Row]:
     """The samples that fit the form, as its columns."""
-    columns = FORMATS[form]
     for batch in batches:
         for start in range(0, batch.num_rows, _GROUP):
             for sample in batch.select(["kind", *_READ]).slice(start, _GROUP).to_pylist():
-                if (sample.pop("kind") == "preference") != (form == "preference"):
-                    continue
-                content = Content(**{name: text or "" for name, text in sample.items()})
-                said = {"prompt": content.prompt(), "answer": content.answer, "rejected": content.rejected}
-                yield {
-                    column: [Message(role=role, content=said[text]) for role, text in turns]
-                    for column, turns in columns.items()
-                }
+                if (sample["kind"] == "preference") == (form == "preference"):
+                    yield row_of(sample, form)
 
 
-def _write_jsonl(rows: Iterator[Row], form: Form, file: BinaryIO) -> int:
+def row_of(sample: Mapping[str, str | None], form: str) -> Row:
+    """A sample that fits the form, as its columns."""
+    content = Content(**{name: sample[name] or "" for name in _READ})
+    said = {"prompt": content.prompt(), "answer": content.answer, "rejected": content.rejected}
+    return {
+        column: [Message(role=role, content=said[text]) for role, text in turns]
+        for column, turns in FORMATS[form].items()
+    }
+
+
+def schema_of(form: str) -> pa.Schema:
+    """The form's columns in Arrow, with the features of `datasets` in it, so that loading guesses nothing."""
+    from datasets import Features, List, Value
+
+    turns = List({"role": Value("string"), "content": Value("string")})
+    schema: pa.Schema = Features(dict.fromkeys(FORMATS[form], turns)).arrow_schema
+    return schema
+
+
+def _write_jsonl(rows: Iterator[Row], form: str, file: BinaryIO) -> int:
     written = 0
     for row in rows:
         file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
@@ -86,13 +98,10 @@ def _write_jsonl(rows: Iterator[Row], form: Form, file: BinaryIO) -> int:
     return written
 
 
-def _write_parquet(rows: Iterator[Row], form: Form, file: BinaryIO) -> int:
-    """The schema carries the features of `datasets`, so that loading guesses nothing."""
+def _write_parquet(rows: Iterator[Row], form: str, file: BinaryIO) -> int:
     import pyarrow.parquet
-    from datasets import Features, List, Value
 
-    turns = List({"role": Value("string"), "content": Value("string")})
-    schema = Features(dict.fromkeys(form, turns)).arrow_schema
+    schema = schema_of(form)
     written = 0
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd", write_page_index=True) as writer:
         # Groups are counted here, so that the bytes do not depend on how the rows came in.

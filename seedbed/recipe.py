@@ -6,7 +6,6 @@ reported all at once, each with its line and what to write instead; secrets in i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,7 +25,9 @@ from pydantic import (
 from pydantic.json_schema import models_json_schema
 from pydantic_core import ErrorDetails
 
+from seedbed.credentials import ENV_ADVICE
 from seedbed.faults import Advice, Fault, fault, fault_of, read_options
+from seedbed.options_file import refuse
 from seedbed.records import Frozen
 from seedbed.yamlfile import BadInput, Value, Where, kind, load, nearest
 
@@ -35,11 +36,7 @@ VLLM = (
     "Seedbed does not start vLLM yet",
     "Start it yourself (`vllm serve MODEL`) and write engine: http, base_url: http://127.0.0.1:8000/v1, model: MODEL",
 )
-ENV_ADVICE = "Keep it in an environment variable and give that variable's name: api_key_env: MY_KEY"
 Options = Mapping[str, type[BaseModel]]  # a method's name and the model of its options
-
-_SECRET_KEY = re.compile(r"(.*[_-])?(api_?key|token|secret|passw(or)?d|authorization|credentials?)", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"\b(sk-|hf_|gh[opsu]_|github_pat_|xox[bp]-|AKIA|Bearer )[A-Za-z0-9_-]{12,}")
 
 
 class TransformersModel(Frozen):
@@ -185,28 +182,8 @@ def read_recipe(path: Path, generators: Options, curators: Options) -> Recipe:
         recipe = Recipe.model_validate({**value, **steps}, context={"folder": folder})
     except ValidationError as error:
         faults += [_recipe_fault(detail) for detail in error.errors() if detail["loc"][0] not in steps]
-    secrets = dict.fromkeys(_secrets(value, ()))
-    # Of a secret only its place is told, or another fault's text would repeat it.
-    faults = [found for found in faults if found[0] not in secrets]
-    faults += [(where, f"{where[-1]} holds a secret", ENV_ADVICE) for where in secrets]
-    if faults:
-        problems = [loaded.problem(*found) for found in faults]
-        raise BadInput(*sorted(problems, key=lambda problem: problem.line))
+    refuse(loaded, value, faults)
     return recipe
-
-
-def _secrets(value: Value, where: Where) -> Iterator[Where]:
-    """Where a text stands that is a secret by its key or by its looks."""
-    if isinstance(value, str):
-        named = isinstance(where[-1], str) and _SECRET_KEY.fullmatch(where[-1])
-        if value and (named or _SECRET_TEXT.search(value)):
-            yield where
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _secrets(item, (*where, key))
-    elif isinstance(value, list):
-        for at, item in enumerate(value):
-            yield from _secrets(item, (*where, at))
 
 
 def _steps(
