@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from curators.coverage import Coverage
 from curators.critique import Critique, critique
 from curators.debate import Debate, debate
+from curators.decontaminate import Decontaminate, decontaminate
 from curators.exact_duplicates import ExactDuplicates
 from curators.rules import Rules, rules
 from generators import knowledge, preferences, skills
@@ -63,6 +64,7 @@ GENERATORS = {
 }
 JUDGES = {
     "rules": Judge(Rules, rules),
+    "decontaminate": Judge(Decontaminate, decontaminate),
     "critique": Judge(Critique, critique),
     "debate": Judge(Debate, debate),
 }

@@ -1,0 +1,256 @@
+"""Decontamination: a sample that shares a passage with a benchmark is dropped, and the passage is kept beside it.
+
+The idea is GPT-3's (arXiv 2005.14165, appendix C): thirteen words in a row that also stand in a test set are no
+chance. Case, punctuation and white space do not count, so that a lightly edited question is still found. No model is
+asked, and nothing is fetched: the benchmarks are files of yours.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
+
+from seedbed.engines import Engines
+from seedbed.faults import fault
+from seedbed.records import Frozen, Sample, Verdict
+
+STEP = "decontaminate"
+SHORTEST = 8  # words of a benchmark's text, at least, where it is shorter than the passage that is looked for
+_SCAFFOLD = 10  # a passage in more texts of one file than this is the file's own wording, such as an instruction
+
+Hashes = npt.NDArray[np.uint64]
+Owners = npt.NDArray[np.uint16]
+
+
+class Benchmark(Frozen):
+    """A file of a benchmark. Its content counts, not its place: the path is no part of what a recipe says."""
+
+    name: str
+    sha256: str
+    path: Path = Field(exclude=True)
+
+
+def _found(value: object, info: ValidationInfo) -> object:
+    """The files that the patterns stand for, from the recipe's folder, each read once to see that it can be."""
+    if not isinstance(value, list | tuple) or not all(isinstance(pattern, str) for pattern in value):
+        raise fault("this is no list of files", "Write for example [benchmarks/*.jsonl]")
+    folder = Path((info.context or {}).get("folder", "."))
+    paths = list(dict.fromkeys(path for pattern in value for path in _matching(folder, pattern)))
+    names = [path.name for path in paths]
+    return tuple(
+        Benchmark(
+            name=path.name if names.count(path.name) == 1 else f"{path.parent.name}/{path.name}",
+            sha256=_checked(path),
+            path=path,
+        )
+        for path in paths
+    )
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    base = Path(Path(pattern).anchor) if Path(pattern).is_absolute() else folder
+    try:
+        found = sorted(base.glob(str(Path(pattern).relative_to(base)) if base is not folder else pattern))
+    except ValueError as error:
+        raise fault(f"{pattern!r} is no file pattern ({error})", "Write for example benchmarks/*.jsonl") from error
+    files = [path.resolve() for path in found if path.is_file()]
+    if not files:
+        raise fault(f"no file matches {pattern!r} in {folder.resolve()}", "Correct the path, or take it out")
+    return files
+
+
+def _checked(path: Path) -> str:
+    """The hash of a benchmark's file, if it is one."""
+    if _kind(path) not in READERS:
+        raise fault(f"{path.name} is no file of texts that is known", f"Use {', '.join(READERS)}, or these with .gz")
+    try:
+        usable = any(len(_words(text)) >= SHORTEST for text in _texts_of(path))
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+        raise fault(f"{path.name} cannot be read: {str(error).splitlines()[0]}", "Correct the file") from error
+    if not usable:
+        raise fault(f"{path.name} has no text of {SHORTEST} words or more", "Take the file out")
+    return content
+
+
+class Decontaminate(Frozen):
+    """Which benchmarks a sample must not repeat, and how much of one is a repetition."""
+
+    against: Annotated[
+        tuple[Benchmark, ...],
+        BeforeValidator(_found),
+        WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        Field(
+            min_length=1,
+            description="Files of benchmarks, from the recipe's folder, * and ** allowed: .jsonl, .json, .csv, "
+            ".parquet, .txt (a text a line), also with .gz. Every text in them is compared.",
+        ),
+    ]
+    words: int = Field(
+        default=13,
+        ge=5,
+        le=100,
+        description="Words in a row that make a repetition. A benchmark's text of fewer words, but "
+        f"{SHORTEST} at least, is looked for as a whole.",
+    )
+
+
+async def decontaminate(sample: Sample, engines: Engines, options: Decontaminate) -> Verdict:
+    """Drop a sample of which any text shares a passage with a benchmark; the passage is the transcript."""
+    index, content = _index(options), sample.content
+    for text in filter(None, (content.question, content.answer, content.context, content.rejected)):
+        if match := index.find(text):
+            name, passage = match
+            reason = f"shares a passage with {name}"
+            return Verdict(step=STEP, curator=STEP, keep=False, reason=reason, transcript=passage)
+    return Verdict(step=STEP, curator=STEP, keep=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Hashes of the passages of each length in words, sorted, with the number of the file that each is from."""
+
+    names: tuple[str, ...]
+    passages: dict[int, tuple[Hashes, Owners]]
+
+    def find(self, text: str) -> tuple[str, str] | None:
+        """The first of the longest passages that a benchmark has too, as far as it goes, and the benchmark's name."""
+        words = _words(text)
+        match = None
+        for length, grams in enumerate(_grams(_codes(words), max(self.passages, default=0)), start=1):
+            if length in self.passages:
+                known, owners = self.passages[length]
+                at = np.minimum(np.searchsorted(known, grams), len(known) - 1)
+                hits = known[at] == grams
+                if hits.any():
+                    first = int(hits.argmax())
+                    match = self.names[owners[at[first]]], " ".join(words[first : _end(hits, first) + length - 1])
+        return match
+
+
+def _end(hits: npt.NDArray[np.bool_], first: int) -> int:
+    """Where the hits that begin at `first` end."""
+    return first + int(np.append(hits[first:], False).argmin())
+
+
+@lru_cache(maxsize=4)
+def _index(options: Decontaminate) -> Index:
+    """Built once a process, whoever asks first."""
+    by_length: dict[int, list[tuple[Hashes, Owners]]] = {}
+    for number, benchmark in enumerate(options.against):
+        for length, hashes in _passages(_texts_of(benchmark.path), options.words).items():
+            by_length.setdefault(length, []).append((hashes, np.full(len(hashes), number, dtype=np.uint16)))
+    passages = {}
+    for length, parts in by_length.items():
+        hashes, first = np.unique(np.concatenate([part[0] for part in parts]), return_index=True)
+        passages[length] = hashes, np.concatenate([part[1] for part in parts])[first]
+    return Index(tuple(benchmark.name for benchmark in options.against), passages)
+
+
+def _passages(texts: Iterable[str], length: int) -> dict[int, Hashes]:
+    """Hashes of the passages of a file's texts by their length: `length` words, or a shorter text as a whole."""
+    grams: dict[int, list[Hashes]] = {}
+    for text in texts:
+        words = _words(text)
+        if len(words) >= min(SHORTEST, length):
+            size = min(length, len(words))
+            *_, hashes = _grams(_codes(words), size)
+            grams.setdefault(size, []).append(np.unique(hashes[_telling(words, size)]))
+    found = {}
+    for size, parts in grams.items():
+        hashes, texts_with_it = np.unique(np.concatenate(parts), return_counts=True)
+        hashes = hashes[texts_with_it <= _SCAFFOLD]
+        if len(hashes):
+            found[size] = hashes
+    return found
+
+
+def _telling(words: Sequence[str], length: int) -> npt.NDArray[np.bool_]:
+    """Which passages have different words enough to tell anything: a row of zeros, for one, does not."""
+    starts = range(len(words) - length + 1)
+    return np.array([3 * len(set(words[at : at + length])) >= length for at in starts], dtype=np.bool_)
+
+
+# Chinese and Japanese put no spaces between words: a character counts as one.
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+@lru_cache(maxsize=1 << 17)
+def _code(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest())
+
+
+def _codes(words: Sequence[str]) -> Hashes:
+    return np.array([_code(word) for word in words], dtype=np.uint64)
+
+
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no word's bits are lost
+
+
+def _grams(codes: Hashes, longest: int) -> Iterator[Hashes]:
+    """64-bit hashes of each 1, 2, … `longest` words in a row: a polynomial in the words' codes, modulo 2^64."""
+    grams = codes
+    for length in range(1, min(longest, len(codes)) + 1):
+        if length > 1:
+            grams = grams[:-1] * _BASE + codes[length - 1 :]
+        yield grams
+
+
+def _kind(path: Path) -> str:
+    """The suffix that says how to read a file, .gz aside."""
+    return Path(path.name.removesuffix(".gz")).suffix
+
+
+def _texts_of(path: Path) -> Iterator[str]:
+    """Every text in a file. Raises OSError or ValueError when it cannot be read."""
+    with cast("BinaryIO", gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
+        for value in READERS[_kind(path)](file):
+            yield from _texts_in(value)
+
+
+def _texts_in(value: object) -> Iterator[str]:
+    """The texts in a row, however deep: MT-Bench has lists of turns."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts_in(item)
+
+
+def _parquet(file: BinaryIO) -> Iterator[object]:
+    import pyarrow.parquet
+
+    for batch in pyarrow.parquet.ParquetFile(io.BytesIO(file.read())).iter_batches():
+        yield from batch.to_pylist()
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    return iter(io.TextIOWrapper(file, encoding="utf-8-sig", newline=None))
+
+
+READERS: dict[str, Callable[[BinaryIO], Iterator[Any]]] = {
+    ".jsonl": lambda file: (orjson.loads(line) for line in file if line.strip()),
+    ".json": lambda file: iter([orjson.loads(file.read())]),
+    ".csv": lambda file: csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline="")),
+    ".parquet": _parquet,
+    ".txt": _lines,
+}
