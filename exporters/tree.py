@@ -1,0 +1,206 @@
+"""The exact tree of a data set, built in a folder before anything is sent: what is here is what is published.
+
+    data/<config>/<split>-00000-of-00001.parquet   the columns of the config's type and nothing else
+    data/lineage/<split>-….parquet                 where each of those rows comes from, by `config`, `split` and `row`
+    README.md  manifest.json                       written from the store, see card.py and manifest.py
+
+Trainers guess a data set's type from its columns, so lineage is a config of its own. The same samples give the same
+bytes, and memory holds one row group a file. Row groups are small, with a page index: the Hub's viewer reads a page of
+100 rows and refuses groups that are large in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import pyarrow as pa
+
+from exporters.facts import Part
+from exporters.formats import row_of, schema_of
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetWriter
+
+LINEAGE = "lineage"
+DATA = "data"
+TEXTS = ("question", "context", "answer", "rejected")
+PLAIN = ("sample_id", "run_id", "leaf", "method", "kind", "model", "review")
+
+_GROUP = 1000  # rows of a row group
+_GROUP_BYTES = 32 << 20  # of text in a row group; the viewer refuses groups of about 300 MB in memory
+_SHARD_BYTES = 500_000_000  # of a file
+
+
+def lineage_schema() -> pa.Schema:
+    """The lineage config's columns in Arrow, with the features of `datasets` in it."""
+    from datasets import Features, List, Value
+
+    score = {name: Value("string") for name in ("step", "curator", "judge")}
+    score |= {name: Value("float64") for name in ("score", "threshold")}
+    columns = {"config": Value("string"), "row": Value("int64"), **{name: Value("string") for name in PLAIN}}
+    schema: pa.Schema = Features({**columns, "scores": List(score)}).arrow_schema
+    return schema
+
+
+def schema_of_config(config: str) -> pa.Schema:
+    """The columns of any config of a tree."""
+    return lineage_schema() if config == LINEAGE else schema_of(config)
+
+
+def write_data(
+    samples: Iterable[pa.Table], form: str, folder: Path, shard_bytes: int = _SHARD_BYTES
+) -> tuple[Part, ...]:
+    """Write the samples under `data/` of a folder, pairs as `preference` and all others as `form`.
+
+    Each table has the texts, `PLAIN`, `scores` and `split`. Files come back by config (the lineage last), split and
+    number; there are none if there is no sample.
+    """
+    splits: dict[tuple[str, str], _Split] = {}
+
+    def of(config: str, split: str) -> _Split:
+        if (config, split) not in splits:
+            splits[config, split] = _Split(folder, config, split, shard_bytes)
+        return splits[config, split]
+
+    for sample in _samples(samples):
+        config = "preference" if sample["kind"] == "preference" else form
+        rows, lineage = of(config, sample["split"]), of(LINEAGE, sample["split"])
+        origin = {name: sample[name] for name in (*PLAIN, "scores")}
+        lineage.add({"config": config, "row": rows.rows, **origin}, 0)
+        rows.add(row_of(sample, config), sum(len(sample[name] or "") for name in TEXTS))
+    parts = [part for split in splits.values() for part in split.close()]
+    return tuple(
+        sorted(parts, key=lambda part: (part.config == LINEAGE, part.config, part.split != "train", part.path))
+    )
+
+
+def _samples(tables: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
+    for table in tables:
+        for start in range(0, table.num_rows, _GROUP):
+            yield from table.slice(start, _GROUP).to_pylist()
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A folder to fill under another name; it takes its name when the block ends well, on the disk and whole.
+
+    A tree of ours that has the name already gives way to it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    part.mkdir()
+    try:
+        yield part
+        for path in sorted(part.rglob("*"), reverse=True):
+            _to_disk(path)
+        _to_disk(part)
+        if folder.exists():
+            old = part.with_suffix(".old")
+            folder.replace(old)
+            part.replace(folder)
+            shutil.rmtree(old)
+        else:
+            part.replace(folder)
+        _to_disk(folder.parent)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class _Shard:
+    """A file that is being written; `held` counts the bytes of its rows in memory."""
+
+    path: Path
+    file: BinaryIO
+    writer: ParquetWriter
+    rows: int = 0
+    held: int = 0
+
+
+class _Split:
+    """One split of one config: the file that is open, and the rows that wait for their row group to be full."""
+
+    def __init__(self, folder: Path, config: str, split: str, shard_bytes: int) -> None:
+        self.config, self.split, self.rows = config, split, 0
+        self._folder, self._shard_bytes = folder / DATA / config, shard_bytes
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._schema = schema_of_config(config)
+        self._waiting: list[Mapping[str, object]] = []
+        self._bytes = 0
+        self._done: list[_Shard] = []
+        self._open: _Shard | None = None
+
+    def add(self, row: Mapping[str, object], weight: int) -> None:
+        """Take a row whose texts have `weight` characters."""
+        self._waiting.append(row)
+        self._bytes += weight
+        self.rows += 1
+        if len(self._waiting) >= _GROUP or self._bytes >= _GROUP_BYTES:
+            self._write_group()
+
+    def close(self) -> Iterator[Part]:
+        """Write what waits, and give the files their names, which tell how many there are."""
+        if self._waiting:
+            self._write_group()
+        self._close_shard()
+        for number, shard in enumerate(self._done):
+            name = f"{self.split}-{number:05d}-of-{len(self._done):05d}.parquet"
+            path = shard.path.replace(self._folder / name)
+            yield Part(
+                path=f"{DATA}/{self.config}/{name}",
+                config=self.config,
+                split=self.split,
+                rows=shard.rows,
+                size=path.stat().st_size,
+                held=shard.held,
+                sha256=sha256_of(path),
+            )
+
+    def _write_group(self) -> None:
+        shard = self._open = self._open or self._new_shard()
+        table = pa.Table.from_pylist(self._waiting, schema=self._schema)
+        shard.writer.write_table(table, row_group_size=table.num_rows)
+        shard.rows += table.num_rows
+        shard.held += table.nbytes
+        self._waiting, self._bytes = [], 0
+        if shard.file.tell() >= self._shard_bytes:
+            self._close_shard()
+
+    def _new_shard(self) -> _Shard:
+        import pyarrow.parquet
+
+        path = self._folder / f"{self.split}-{len(self._done)}.part"
+        file = path.open("xb")
+        writer = pyarrow.parquet.ParquetWriter(file, self._schema, compression="zstd", write_page_index=True)
+        return _Shard(path, file, writer)
+
+    def _close_shard(self) -> None:
+        if self._open:
+            self._open.writer.close()
+            self._open.file.close()
+            self._done.append(self._open)
+            self._open = None
+
+
+def _to_disk(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":  # only there a folder has a handle
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
