@@ -99,6 +99,11 @@ def plain(text: str) -> str:
     return _MARKUP.sub(r"\\\1", line).replace("://", "\\://").replace("@", "&#64;")
 
 
+def _word(name: str) -> str:
+    """A name inside a code block, where nothing can be escaped."""
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+
+
 def _body(facts: Facts, parts: Sequence[Part]) -> Iterator[str]:
     yield f"# {plain(facts.pretty_name)}"
     before = f", made from {plain(facts.parent)}" if facts.parent else ""
@@ -129,12 +134,16 @@ def _contents(facts: Facts, parts: Sequence[Part]) -> Iterator[str]:
     for part in parts:
         counted[part.config, part.split] = counted.get((part.config, part.split), 0) + part.rows
     yield "## What is in it"
+    held = (
+        f"{facts.held_out:.0%} of the prompts are held out as `test`, spread over the leaves."
+        if facts.held_out
+        else "No prompt is held out."
+    )
     rows = [(f"`{config}`", split, f"{n:,}", WHAT[config]) for (config, split), n in counted.items()]
     yield _table(("config", "split", "rows", "what"), rows)
     yield (
-        f"The formats are those of TRL. {facts.held_out:.0%} of the prompts are held out as `test`, spread over the "
-        "leaves; rows with the same prompt are in the same split. Row `row` of split `train` of config `config` is the "
-        "one that a row of `lineage`, split `train`, tells of."
+        f"The formats are those of TRL. {held} Rows with the same prompt are in the same split. A row of `lineage` "
+        "tells of row `row` (from 0) of config `config`, in the split of the same name."
     )
     load = f'rows = load_dataset("{facts.repo}", "{parts[0].config}")'
     yield f"```python\nfrom datasets import load_dataset\n\n{load}\n```"
@@ -164,7 +173,7 @@ def _teachers(teachers: Sequence[Teacher]) -> Iterator[str]:
         (plain(one.name), plain(one.revision) or "-", plain(one.licence), ", ".join(one.roles), f"{one.rows:,}")
         for one in teachers
     ]
-    yield _table(("model", "revision", "licence", "used as", "rows with its words"), rows)
+    yield _table(("model", "revision", "licence", "used as", "rows it answered"), rows)
     yield "The licence of the data set stands above; what a model's licence asks of its words is for you to look up."
 
 
@@ -286,11 +295,11 @@ def _limits(facts: Facts) -> Iterator[str]:
 
 def _reproduction(facts: Facts) -> Iterator[str]:
     yield "## How to reproduce it"
-    cuts = "".join(f" {step}={cut:g}" for step, cut in facts.thresholds.items())
+    cuts = "".join(f" {_word(step)}={cut:g}" for step, cut in facts.thresholds.items())
     lines = [
         "seedbed run recipe.yaml          # manifest.json has the recipe; name servers for its models",
-        *([f"seedbed refilter {facts.recipe_name}{cuts}"] if facts.parent or cuts else []),
-        f"seedbed push {facts.version} {facts.repo}",
+        *([f"seedbed refilter {_word(facts.recipe_name)}{cuts}"] if facts.parent or cuts else []),
+        f"seedbed push {_word(facts.version)} {facts.repo}",
     ]
     yield "```bash\n" + "\n".join(lines) + "\n```"
     yield (

@@ -26,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A model behind the data: what it was used for, and how many of the published rows have words of it."""
+    """A model behind the data: what it was used for, and how many of the published rows have an answer of it."""
 
     name: str
     revision: str

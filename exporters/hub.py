@@ -22,7 +22,7 @@ from exporters.hub_client import (
     hub_api,
     hub_errors,
     patiently,
-    token_of_hub,
+    signed_in,
     wait_for,
 )
 from exporters.manifest import Hashes, Manifest, git_blob
@@ -89,11 +89,6 @@ class Terms:
 
     public: bool = False
     take_over: bool = False
-
-
-def signed_in() -> bool:
-    """Whether huggingface_hub finds a token."""
-    return bool(token_of_hub())
 
 
 def tree_of(folder: Path) -> Tree:

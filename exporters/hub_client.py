@@ -54,6 +54,11 @@ def token_of_hub() -> str:
     return get_token() or ""
 
 
+def signed_in() -> bool:
+    """Whether huggingface_hub finds a token."""
+    return bool(token_of_hub())
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong, without a secret in it; `passing` where another try may help, after `wait` seconds if told."""

@@ -41,8 +41,13 @@ class Inspection:
 
 def inspect(folder: Path, parts: Sequence[Part], known_secrets: Sequence[str] = ()) -> Inspection:
     """Look at a tree. `parts` is what was written from the store; `known_secrets` must be nowhere in it."""
+    from datasets.exceptions import DatasetsError
+
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".loaded-") as cache, _no_progress_bars():
-        loaded = _load(folder, parts, Path(cache))
+        try:
+            loaded = _load(folder, parts, Path(cache))
+        except (DatasetsError, ValueError) as error:
+            return Inspection((f"datasets does not load the tree: {type(error).__name__}: {error}",), ())
         problems = [*_card_problems(folder, parts), *_counts(loaded, parts)]
         for name in (card.FILE, manifest.FILE):
             if secrets_in((folder / name).read_text(encoding="utf-8"), known_secrets):

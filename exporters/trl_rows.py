@@ -7,6 +7,8 @@ asked before a data set is published. It is an extra (`train`): where it is not 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,12 +23,8 @@ TEMPLATE = (
 
 def read_by_trl(splits: Mapping[str, Rows]) -> tuple[list[str], str]:
     """Problems by split, and what was looked at."""
-    try:
-        import trl.data_utils  # noqa: F401
-    except ImportError:
+    if find_spec("trl") is None:
         return [], "not read by TRL: it is not installed (pip install 'trl>=1.16,<2')"
-    from importlib.metadata import version
-
     tokenizer, problems = _tokenizer(), []
     for name, rows in splits.items():
         for row in rows:

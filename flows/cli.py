@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_publish import push
 from flows.cli_versions import diff, export, refilter, versions
 from flows.terminal import HOME, Home, Json, RecipePath, console, here, open_store, print_json, program
 
@@ -148,6 +149,7 @@ def main() -> NoReturn:
 
 def _exit_code(error: Exception) -> int | None:
     """The exit code of an error that its message explains; None for a bug, whose traceback is wanted."""
+    from exporters.hub_client import HubError
     from seedbed.engines import EngineError
     from seedbed.errors import InputError
     from seedbed.journal import RunBusy
@@ -157,7 +159,7 @@ def _exit_code(error: Exception) -> int | None:
 
     if isinstance(error, BadInput | InputError | BadPrompt):
         return 2
-    return 1 if isinstance(error, StoreError | EngineError | RunBusy | OSError) else None
+    return 1 if isinstance(error, StoreError | EngineError | RunBusy | HubError | OSError) else None
 
 
 def _grow(recipe: Path, home: Path, rows: int | None) -> Outcome:
@@ -186,5 +188,5 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-for command in (export, versions, diff, refilter):
+for command in (export, versions, diff, refilter, push):
     app.command()(command)

@@ -155,5 +155,9 @@ def origin(store: Store, version: str) -> Row:
         "thresholds": orjson.loads(str(made["thresholds"])),
         "run_ids": [run["run_id"] for run in runs],
         "models": [orjson.loads(str(run["models"])) for run in runs],
+        "kinds": [
+            row["kind"]
+            for row in store.rows("SELECT DISTINCT kind FROM version_samples WHERE version = ? AND kept", [version])
+        ],
         **{name: store.rows(query, {"version": version}) for name, query in queries.items()},
     }

@@ -105,8 +105,8 @@ weighed AS (
                    THEN c.reason
                WHEN missing.step IS NOT NULL THEN 'never seen by ' || missing.step
                ELSE '' END AS why,
-           CASE WHEN people.decision IN ('drop', 'tie') THEN 'review' ELSE coalesce(against.step, missing.step, c.step)
-               END AS at
+           CASE WHEN people.decision IN ('drop', 'tie') THEN 'review' WHEN c.status = 'failed' THEN c.step
+                ELSE coalesce(against.step, missing.step, c.step) END AS at
     FROM temp.candidates c
     LEFT JOIN temp.people USING (run_id, sample_id) LEFT JOIN against USING (run_id, sample_id)
     LEFT JOIN scores USING (run_id, sample_id) LEFT JOIN missing USING (run_id, sample_id)),
