@@ -85,8 +85,8 @@ def test_its_figures_are_the_stores(tmp_path):
     store = stored(tmp_path / "home", [*made, *pairs(10, 2)])
     acts = (("keep", None), ("edit", {"answer": "Better."}), ("drop", None))
     for n, (action, edit) in enumerate(acts):
-        record(store, "anna", Event("run1", f"{n:020d}", action, edit=edit))
-    record(store, "ben", Event("run1", f"{6:020d}", "drop"))
+        record(store, "anna-k", Event("run1", f"{n:020d}", action, edit=edit))
+    record(store, "ben-q", Event("run1", f"{6:020d}", "drop"))
     version = refilter(store, "desk", {}).version
     told = facts_of(store, version, TERMS)
     assert (told.candidates, told.published) == (12, 7) == (12, 12 - sum(one.rows for one in told.funnel))
@@ -102,8 +102,8 @@ def test_its_figures_are_the_stores(tmp_path):
         ("question", "the engine did not answer"): ("-", "1"),
     }
     [letters, poems] = table(section(card, "Coverage"))
-    assert letters[:8] == ["writing/letters", "skills", "8", "8", "4", "4", "0", "4"]
-    assert poems[:8] == ["writing/poems", "skills", "8", "4", "3", "0", "1", "5"]
+    assert letters[:8] == ["writing/letters", "skills", "8", "8", "5", "3", "0", "3"]
+    assert poems[:8] == ["writing/poems", "skills", "8", "4", "2", "1", "1", "6"]
     assert "2 of 2 leaves lack 9 rows" in section(card, "Coverage")
     critique = next(row for row in table(section(card, "Judges")) if row[0] == "critique")
     assert critique[:5] == ["critique", "judge-70b", "11", "67% of 3", "0.40"]
@@ -111,7 +111,7 @@ def test_its_figures_are_the_stores(tmp_path):
     assert preferences[5] == "0% of 2", "flips on swap"
     people = section(card, "People")
     assert "2 of 7 published rows (28.6%) were reviewed, by 2 reviewers: 1 edited, 0 pairs turned round" in people
-    assert "People dropped 2 more rows" in people and "anna" not in card and "ben" not in card
+    assert "People dropped 2 more rows" in people and "anna-k" not in card and "ben-q" not in card
     models = {row[0]: row[1:] for row in table(section(card, "Models"))}
     assert models["writer-8b"] == ["2026-05", "Apache-2.0", "writer", "7"]
     assert models["judge-70b"] == ["2026-01", "MIT", "judge", "0"]
