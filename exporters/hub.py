@@ -130,24 +130,26 @@ def compare(remote: Remote, tree: Tree, terms: Terms) -> Changes:
     )
 
 
-def publish(repo: str, tree: Tree, terms: Terms) -> Pushed:
+def publish(repo: str, tree: Tree, terms: Terms, waits: Sequence[float] = WAITS) -> Pushed:
     """Put the tree on the Hub as one commit, and tag it with the version; a repository that is not there is made.
+
+    `waits` are the seconds before each further try, where the Hub names none.
 
     Raises:
         HubError: it must not be written to, or something failed; running it again takes it up where it is.
     """
     if not signed_in():
         raise HubError(f"no token for the Hub. {SIGN_IN}")
-    remote = look(repo)
+    remote = look(repo, waits)
     if not remote.head:
-        patiently(lambda: _create(repo, terms), repo)
-        remote = look(repo)
+        patiently(lambda: _create(repo, terms), repo, waits)
+        remote = look(repo, waits)
     changes = compare(remote, tree, terms)
     if changes.refusals:
         raise HubError("; ".join(changes.refusals))
-    revision = remote.head if changes.none else _commit(remote, tree, changes)
+    revision = remote.head if changes.none else _commit(remote, tree, changes, waits)
     try:
-        tag = patiently(lambda: _tag(repo, tree.version, revision), repo)
+        tag = patiently(lambda: _tag(repo, tree.version, revision), repo, waits)
     except HubError as error:
         raise HubError(
             f"{tree.version} is published in {repo} at {revision[:8]}, but has no tag yet: {error}"
@@ -229,16 +231,16 @@ def _create(repo: str, terms: Terms) -> None:
     hub_api().create_repo(repo, repo_type="dataset", private=not terms.public, exist_ok=True)
 
 
-def _commit(remote: Remote, tree: Tree, changes: Changes) -> str:
+def _commit(remote: Remote, tree: Tree, changes: Changes, waits: Sequence[float]) -> str:
     """The revision of the one commit. After any failure the head tells whether it was made."""
     repo = remote.repo
-    for wait in (*WAITS, None):
+    for wait in (*waits, None):
         sent, failure = None, None
         try:
             sent = _send(remote, tree, changes)
         except hub_errors() as error:
             failure = failure_of(error, repo)
-        now = _read_back(repo, sent)
+        now = _read_back(repo, sent, waits)
         missing = _differing(now, tree)
         if not missing:
             return now.head
@@ -256,8 +258,8 @@ def _commit(remote: Remote, tree: Tree, changes: Changes) -> str:
     raise AssertionError("the last round returns or raises")
 
 
-def _read_back(repo: str, revision: str | None) -> Remote:
-    return patiently(lambda: _look(repo, revision), repo)
+def _read_back(repo: str, revision: str | None, waits: Sequence[float]) -> Remote:
+    return patiently(lambda: _look(repo, revision), repo, waits)
 
 
 def _send(remote: Remote, tree: Tree, changes: Changes) -> str:

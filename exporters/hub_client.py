@@ -115,7 +115,7 @@ def wait_for(failure: Failure, wait: float) -> None:
     time.sleep(seconds)
 
 
-def patiently(ask: Callable[[], T], repo: str, waits: Sequence[float] = WAITS) -> T:
+def patiently(ask: Callable[[], T], repo: str, waits: Sequence[float]) -> T:
     """Ask again after passing failures; only for what does no harm when done twice."""
     for wait in (*waits, None):
         try:

@@ -46,7 +46,7 @@ def facts_of(store: Store, version: str, publication: Publication) -> Facts:
         held_out=publication.held_out,
         published=people["published"],
         candidates=people["candidates"],
-        teachers=_teachers(told["models"], told["authors"], publication.licences),
+        teachers=_teachers(told["models"], told["authors"], publication.model_licences),
         judge_wrote=any(cards[WRITER] == cards[JUDGE] for cards in told["models"]) and bool(told["judges"]),
         funnel=tuple(LeftOut(r["step"], r["judged"], _public(r["reason"]), r["left_out"]) for r in told["funnel"]),
         leaves=tuple(map(_leaf, told["leaves"])),

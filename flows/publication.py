@@ -46,7 +46,7 @@ class Publication(Frozen):
     )
     held_out: float = Field(default=0.1, ge=0, le=0.5, description="Share of the prompts in the split `test`.")
     public: bool = Field(default=False, description="Whether everybody may see it; a new repository is private else.")
-    licences: dict[str, str] = Field(
+    model_licences: dict[str, str] = Field(
         default={}, description="Licences of models, where the recipe did not name them: model: licence."
     )
     allow_unknown_licence: bool = Field(

@@ -148,7 +148,7 @@ def _unlicensed(facts: Facts, publication: Publication) -> list[str]:
     if not unknown or publication.allow_unknown_licence:
         return []
     return [
-        f"the licence of {', '.join(unknown)} is unknown: write `licences: {{{unknown[0]}: …}}` in the options, "
+        f"the licence of {', '.join(unknown)} is unknown: write `model_licences: {{{unknown[0]}: …}}` in the options, "
         "or `allow_unknown_licence: true`; the card then says that it is not known"
     ]
 

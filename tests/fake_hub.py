@@ -13,7 +13,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -67,6 +67,12 @@ class Asked:
         return self.method != "GET" and self.method != "HEAD"
 
 
+def cut(connection: socket.socket) -> None:
+    """End a connection under whoever reads from it."""
+    with suppress(OSError):  # it was cut before
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
@@ -114,7 +120,7 @@ class FakeHub:
             self._server.shutdown()
             self._server.server_close()
             for connection in list(self.connections):
-                connection.close()
+                cut(connection)
 
     @contextmanager
     def running(self) -> Iterator[FakeHub]:
@@ -306,8 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             status, told, headers = function(hub, body, **found)
             if fault.mute:
-                self.close_connection = True
-                self.connection.close()
+                cut(self.connection)
                 return
             self._answer(status, told, headers)
 

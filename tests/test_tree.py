@@ -20,7 +20,7 @@ from seedbed.store.reviews import Event, record
 from seedbed.store.versions import refilter, version_batches
 from tests.grown import pairs, rows, sample, scored, stored
 
-TERMS = Publication(license="cc-by-4.0", licences={"other-3b": "mit"})
+TERMS = Publication(license="cc-by-4.0", model_licences={"other-3b": "mit"})
 
 
 @pytest.fixture(scope="module")
