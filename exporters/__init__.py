@@ -1,1 +1,1 @@
-"""How curated samples leave Seedbed: file formats today, data set card and Hub later."""
+"""How curated samples leave Seedbed: file formats, the tree and the card of a data set, the Hub."""

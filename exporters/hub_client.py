@@ -89,6 +89,8 @@ def failure_of(error: Exception, repo: str) -> Failure:
     told = f"the Hub failed for {repo}: {said}"
     if status in _PASSING or lost:
         told += ". Run the same command again later: it looks first whether this push arrived"
+    elif "xet" in said:
+        told += ". With HF_HUB_DISABLE_XET=1 files are sent in the older way"
     elif remedy := _REMEDIES.get(status):
         told += f". {remedy}"
     return Failure(told, status in _PASSING or lost, _retry_after(response.headers) if response is not None else None)

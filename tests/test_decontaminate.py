@@ -20,10 +20,11 @@ from flows.run import read
 from seedbed.engines import Engines
 from seedbed.recipe import recipe_schema
 from seedbed.records import Content, Sample
+from seedbed.store import Store
 from seedbed.taxonomy import read_taxonomy
 from seedbed.yamlfile import BadInput
 from tests.scripted import Scripted
-from tests.test_run import facts, recipe, sql
+from tests.test_run import facts, recipe
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 needs_benchmarks = pytest.mark.skipif(
@@ -147,12 +148,12 @@ def test_a_run_drops_what_a_benchmark_has_and_keeps_the_passage(tmp_path):
     home = tmp_path / "home"
     with running() as base_url:
         facts("run", recipe(tmp_path, base_url, curate=["rules"]), home=home)
-        [asked] = sql("SELECT question FROM samples WHERE status = 'kept' LIMIT 1", home)
-        (tmp_path / "test_set.txt").write_text(asked["question"] + "\n")
+        [asked] = Store(home).rows("SELECT question FROM samples WHERE status = 'kept' LIMIT 1")
+        (tmp_path / "test_set.txt").write_text(str(asked["question"]) + "\n")
         path = recipe(tmp_path, base_url, curate=["rules", {"decontaminate": {"against": ["*.txt"]}}])
         found = facts("run", path, home=home)
-    [dropped] = sql("SELECT * FROM verdicts WHERE step = 'decontaminate' AND NOT keep", home)
-    assert dropped["reason"] == "shares a passage with test_set.txt" and len(dropped["transcript"].split()) >= 13
+    [dropped] = Store(home).rows("SELECT * FROM verdicts WHERE step = 'decontaminate' AND NOT keep")
+    assert dropped["reason"] == "shares a passage with test_set.txt" and len(str(dropped["transcript"]).split()) >= 13
     assert {row["step"] for row in found["funnel"]} >= {"rules", "decontaminate"}
 
 

@@ -24,7 +24,7 @@ from seedbed.errors import InputError
 from seedbed.store import Store
 from seedbed.store.provenance import published_batches
 from seedbed.yamlfile import BadInput
-from tests.fake_hub import FakeHub, Fault
+from tests.fake_hub import FakeHub, Fault, route_of
 from tests.grown import PASSED, pairs, rows, sample, scored, stored
 from tests.test_run import ROOT, seedbed
 
@@ -270,6 +270,14 @@ def test_a_tag_that_could_not_be_set_is_set_by_the_same_command(hub, tree):
     assert not well(publish(hub, tree))["committed"] and hub.repos[REPO].tags["desk-v1"] == hub.repos[REPO].head
 
 
+def test_a_hub_that_has_no_xet_storage_is_told_how_to_send_without_it(hub, tree):
+    command = [sys.executable, "-c", PUBLISH, str(tree), "{}"]
+    given = {**environment(hub, tree.parent), "HF_HUB_DISABLE_XET": "0"}
+    done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "With HF_HUB_DISABLE_XET=1 files are sent in the older way" in done.stderr
+    assert len(hub.repos[REPO].revisions) == 1
+
+
 def test_a_tree_that_was_changed_after_it_was_looked_at_is_not_sent(hub, store, tmp_path):
     folder = plant(store, tmp_path / "tree")
     (folder / "README.md").write_text("other")
@@ -308,6 +316,7 @@ def test_the_command_line_sends_nothing_unless_told_and_the_token_is_seen_in_no_
     assert not any(known in content for content in local(tmp_path).values()), "in no file: tree, store or cache"
     assert all(TOKEN not in one.stdout + one.stderr for one in (dry, done))
     assert not any(known in asked.body or TOKEN in asked.path for asked in hub.requests)
+    assert all(route_of(asked.method, asked.path)[0] for asked in hub.requests), "nothing else was asked: no telemetry"
     names = {name for asked in hub.requests for name, value in asked.headers.items() if TOKEN in value}
     assert names == {"authorization"}
 
