@@ -83,7 +83,7 @@ def test_its_figures_are_the_stores(tmp_path):
              for n in range(3)]  # fmt: skip
     made += [(sample(9, status="failed", step="question", reason="engine: http://10.1.2.3:8000 is down"), ())]
     store = stored(tmp_path / "home", [*made, *pairs(10, 2)])
-    acts = (("keep", None), ("edit", {"answer": "Better."}), ("drop", None))
+    acts = (("keep", None), ("edit", {"answer": "Better."}), ("drop", None), ("keep", None))
     for n, (action, edit) in enumerate(acts):
         record(store, "anna-k", Event("run1", f"{n:020d}", action, edit=edit))
     record(store, "ben-q", Event("run1", f"{6:020d}", "drop"))
@@ -106,11 +106,11 @@ def test_its_figures_are_the_stores(tmp_path):
     assert poems[:8] == ["writing/poems", "skills", "8", "4", "2", "1", "1", "6"]
     assert "2 of 2 leaves lack 9 rows" in section(card, "Coverage")
     critique = next(row for row in table(section(card, "Judges")) if row[0] == "critique")
-    assert critique[:5] == ["critique", "judge-70b", "11", "67% of 3", "0.40"]
+    assert critique[:5] == ["critique", "judge-70b", "11", "75% of 4", "0.50"]
     preferences = next(row for row in table(section(card, "Judges")) if row[0] == "preferences")
     assert preferences[5] == "0% of 2", "flips on swap"
     people = section(card, "People")
-    assert "2 of 7 published rows (28.6%) were reviewed, by 2 reviewers: 1 edited, 0 pairs turned round" in people
+    assert "3 of 7 published rows (42.9%) were reviewed, by 2 reviewers: 1 edited, 0 pairs turned round" in people
     assert "People dropped 2 more rows" in people and "anna-k" not in card and "ben-q" not in card
     models = {row[0]: row[1:] for row in table(section(card, "Models"))}
     assert models["writer-8b"] == ["2026-05", "Apache-2.0", "writer", "7"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pytest
 from exporters.formats import rows_of
 from exporters.inspection import inspect
 from exporters.tree import appearing, write_data
+from exporters.trl_rows import read_by_trl
 from flows.publication import Publication
 from flows.publish import build
 from seedbed.errors import InputError
@@ -20,6 +22,7 @@ from seedbed.store.reviews import Event, record
 from seedbed.store.versions import refilter, version_batches
 from tests.grown import pairs, rows, sample, scored, stored
 
+TURNS = [{"role": "user", "content": "Question?"}, {"role": "assistant", "content": "Answer."}]
 TERMS = Publication(license="cc-by-4.0", model_licences={"other-3b": "mit"})
 
 
@@ -193,6 +196,32 @@ def test_a_tree_that_is_not_what_the_store_says_is_found(store, tmp_path):
     pyarrow.parquet.write_table(short.slice(1), tmp_path / "tree" / pair.path)
     [problem] = inspect(tmp_path / "tree", parts).problems
     assert problem.startswith("datasets does not load the tree: NonMatchingSplitsSizesError")
+
+
+def test_rows_and_columns_are_compared_with_what_was_written(store, tmp_path):
+    build(store, "desk", tmp_path / "tree", TERMS)
+    parts = write_data(published_batches(store, "desk-v1", 0.1), "messages", tmp_path / "again")
+    assert inspect(tmp_path / "tree", parts).problems == ()
+    one, *others = parts
+    more = inspect(tmp_path / "tree", [dataclasses.replace(one, rows=one.rows + 1), *others])
+    assert more.problems == (f"messages/train: {one.rows} rows were loaded, the store has {one.rows + 1}",)
+    renamed = [dataclasses.replace(part, config=part.config.replace("messages", "prompt-completion")) for part in parts]
+    assert "datasets does not load the tree" in inspect(tmp_path / "tree", renamed).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"messages": "Question? Answer."}, "for plain text"),
+        ({"messages": TURNS, "prompt": TURNS[:1]}, "TRL fails on it: KeyError"),
+        ({"prompt": TURNS[:1], "chosen": TURNS, "rejected": TURNS}, "another prompt in a pair"),
+        ({"prompt": [], "completion": TURNS[1:]}, "TRL fails on it: IndexError"),
+    ],
+)
+def test_rows_that_trl_reads_otherwise_are_problems(row, said):
+    pytest.importorskip("trl")
+    [problem], note = read_by_trl({"messages/train": [row]})
+    assert problem.startswith("messages/train: ") and said in problem and "read by TRL" in note
 
 
 def test_rows_that_trl_would_train_on_without_a_word_are_problems(tmp_path):
