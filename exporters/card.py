@@ -269,7 +269,7 @@ def _one_decontamination(one: Decontamination, published: int) -> str:
     if one.published < published:
         told += f" {published - one.published:,} published rows were not checked."
     if one.changed_after:
-        told += f" {one.changed_after:,} published rows were edited by people after the check."
+        told += f" {one.changed_after:,} published rows were changed after the check, by people or by a revision."
     return told + " A text that says the same in other words is not found this way."
 
 

@@ -90,7 +90,7 @@ class People:
 class Decontamination:
     """One decontaminating step: against which files, over how many words, and what it found.
 
-    `published` rows passed it; of these, `changed_after` were edited by people since.
+    `published` rows passed it; of these, `changed_after` were edited by people or revised since.
     """
 
     step: str

@@ -56,7 +56,8 @@ def inspect(folder: Path, parts: Sequence[Part], known_secrets: Sequence[str] = 
             secret = [row for row, text in _suspects(rows, known_secrets) if secrets_in(text, known_secrets)]
             problems += _told(loaded, (config, split), secret, "hold what looks like a secret: drop or edit them")
             if config != LINEAGE:
-                problems += _told(loaded, (config, split), _unusable(rows), "have an empty text, or two equal answers")
+                useless = list(_unusable(rows))
+                problems += _told(loaded, (config, split), useless, "have an empty text, or two equal answers")
         notes = [f"loaded with datasets: {len(loaded)} splits, {sum(part.rows for part in parts):,} rows"]
         trained = {key: rows for key, rows in loaded.items() if key[0] != LINEAGE}
         found, note = read_by_trl({f"{config}/{split}": _spread(rows) for (config, split), rows in trained.items()})
@@ -134,20 +135,19 @@ def _texts_in(value: object) -> Iterator[str]:
             yield from _texts_in(item)
 
 
-def _unusable(rows: Dataset) -> list[int]:
+def _unusable(rows: Dataset) -> Iterator[int]:
     """Rows that TRL would train on without a word: an empty text, or a pair of the same answer."""
-    found: set[int] = set()
-    contents = {}
-    for name in rows.column_names:
-        turns = rows.data.table[name].combine_chunks()
-        content = pc.struct_field(pc.list_flatten(turns), "content")
-        empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(content)), 0)
-        found.update(pc.list_parent_indices(turns).filter(empty).to_pylist())
-        contents[name] = content
-    if "chosen" in contents:  # one turn each, so that the texts stand row by row
-        same = pc.equal(contents["chosen"], contents["rejected"])
-        found.update(pc.indices_nonzero(same).to_pylist())
-    return sorted(found)
+    start = 0
+    for batch in rows.data.table.to_batches(max_chunksize=_BATCH):
+        contents = {}
+        for name, turns in zip(batch.schema.names, batch.columns, strict=True):
+            contents[name] = pc.struct_field(pc.list_flatten(turns), "content")
+            empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(contents[name])), 0)
+            yield from (start + at for at in pc.list_parent_indices(turns).filter(empty).to_pylist())
+        if "chosen" in contents:  # one turn each, so that the texts stand row by row
+            same = pc.indices_nonzero(pc.equal(contents["chosen"], contents["rejected"]))
+            yield from (start + at for at in same.to_pylist())
+        start += batch.num_rows
 
 
 def _told(loaded: Splits, where: tuple[str, str], rows: Sequence[int], what: str) -> Iterator[str]:

@@ -15,10 +15,10 @@ from flows.card_facts import facts_of, public_recipe
 from flows.publication import Publication
 from seedbed.engines import ModelCard
 from seedbed.engines.smollm2 import NAME as EMBEDDED
-from seedbed.records import Verdict
+from seedbed.records import Revision, Verdict
 from seedbed.store.reviews import Event, record
 from seedbed.store.versions import refilter
-from tests.grown import JUDGE, PASSED, RECIPE, WRITER, pairs, rows, sample, scored, stored
+from tests.grown import JUDGE, PASSED, RECIPE, WRITER, Row, pairs, rows, sample, scored, stored
 
 TERMS = Publication(repo="me/desk", license="CC-BY-4.0", pretty_name="Desk")
 PARTS = (
@@ -188,7 +188,7 @@ def test_what_was_not_checked_is_said_and_what_was_found_is_told():
     told = section(write_card(facts(decontamination=(one,)), PARTS), "Decontamination")
     assert "compared 20 rows with gsm8k.jsonl, looking for 13 words in a row" in told
     assert "8 of 9 published rows passed it" in told and "1 published rows were not checked" in told
-    assert "shares a passage with gsm8k.jsonl (3)" in told and "edited by people after the check" in told
+    assert "shares a passage with gsm8k.jsonl (3)" in told and "1 published rows were changed after the check" in told
 
 
 def test_decontamination_is_told_from_the_verdicts_and_the_recipe(tmp_path):
@@ -198,12 +198,17 @@ def test_decontamination_is_told_from_the_verdicts_and_the_recipe(tmp_path):
     clean = Verdict(step="decontaminate", curator="decontaminate", keep=True)
     reason = "shares a passage with gsm8k_test.jsonl"
     found = clean.model_copy(update={"keep": False, "reason": reason, "transcript": "janet s ducks"})
-    made = [(sample(n), (clean,)) for n in range(5)]
-    made += [(sample(5, status="dropped", step="decontaminate", reason=reason), (found,))]
+    revision = Revision(answer="Better.", author="writer-8b", orders=(0.9, 0.9), margin=0.8)
+    revised = scored(4.0).model_copy(update={"revision": revision})
+    made: list[Row] = [(sample(n), (clean,)) for n in range(4)]
+    made += [
+        (sample(4), (clean, revised)),
+        (sample(5, status="dropped", step="decontaminate", reason=reason), (found,)),
+    ]
     store = stored(tmp_path / "home", made, recipe=recipe)
     [told] = facts_of(store, "desk-v1", TERMS).decontamination
     assert told.files == ("gsm8k_test.jsonl", "mt_bench.jsonl") and told.words == 13
-    assert (told.checked, told.published, told.changed_after, told.found) == (6, 5, 0, ((reason, 1),))
+    assert (told.checked, told.published, told.changed_after, told.found) == (6, 5, 1, ((reason, 1),))
 
 
 def test_limits_are_said_plainly(tmp_path):

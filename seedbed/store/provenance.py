@@ -104,10 +104,14 @@ WHERE author IS NOT NULL AND author <> '' GROUP BY author ORDER BY author
 
 CHECKED = """
 WITH rows AS (SELECT run_id, sample_id, kept, content FROM base.version_rows WHERE version = $version),
-checked AS (SELECT DISTINCT run_id, sample_id, step FROM base.verdicts WHERE curator = 'decontaminate')
+checked AS (
+    SELECT run_id, sample_id, step, min(rowid) AS n FROM base.verdicts WHERE curator = 'decontaminate' GROUP BY ALL),
+revised AS (
+    SELECT run_id, sample_id, max(rowid) AS n FROM base.verdicts WHERE revision <> '' AND keep GROUP BY ALL)
 SELECT step, count(*) FILTER (kept) AS published, count(*) AS checked,
-       count(*) FILTER (kept AND content IS NOT NULL) AS changed_after
-FROM rows JOIN checked USING (run_id, sample_id) GROUP BY step ORDER BY step
+       count(*) FILTER (kept AND (content IS NOT NULL OR coalesce(revised.n > checked.n, false))) AS changed_after
+FROM rows JOIN checked USING (run_id, sample_id) LEFT JOIN revised USING (run_id, sample_id)
+GROUP BY step ORDER BY step
 """
 
 FOUND = """
