@@ -14,6 +14,7 @@ from curators.critique import Critique, critique
 from curators.debate import Debate, debate
 from curators.exact_duplicates import ExactDuplicates
 from curators.rules import Rules, rules
+from curators.vote import Vote, vote
 from generators import knowledge, preferences, skills
 from seedbed.records import Draft, Kind, Leaf, Verdict
 
@@ -65,6 +66,7 @@ JUDGES = {
     "rules": Judge(Rules, rules),
     "critique": Judge(Critique, critique),
     "debate": Judge(Debate, debate),
+    "vote": Judge(Vote, vote),
 }
 SELECTORS: dict[str, type[BaseModel]] = {"exact_duplicates": ExactDuplicates, "coverage": Coverage}
 

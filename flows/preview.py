@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from flows.report import Row
 from flows.run import Outcome
+from seedbed.confidence import wilson
 from seedbed.store import Store
 
 
@@ -79,9 +80,6 @@ def _rows_to_make(wanted: int, tries: int, made: int, kept: int) -> tuple[int, i
     """Rows to make for those wanted, at the ends of the kept rate's Wilson interval, within the tries allowed."""
     if not made:
         return wanted, wanted * tries
-    rate, z = kept / made, 1.96
-    centre = rate + z * z / (2 * made)
-    spread = z * math.sqrt(rate * (1 - rate) / made + z * z / (4 * made * made))
-    low, high = ((centre + sign * spread) / (1 + z * z / made) for sign in (-1, 1))
+    low, high = wilson(kept, made)
     most = wanted * tries
     return min(math.ceil(wanted / max(high, 1e-9)), most), min(math.ceil(wanted / max(low, 1e-9)), most)
