@@ -22,7 +22,7 @@ def facts(store: Store, outcome: Outcome) -> Row:
     run_id = outcome.plan.run_id
     run = store.rows("SELECT * EXCLUDE (recipe_json, models) FROM runs WHERE run_id = ?", [run_id])[0]
     samples = store.rows(
-        "SELECT sample_id, leaf, status, step, reason, context, question, answer FROM samples "
+        "SELECT sample_id, leaf, status, step, reason, context, question, answer, rejected FROM samples "
         "WHERE run_id = ? ORDER BY position",
         [run_id],
     )
@@ -53,7 +53,7 @@ def show(console: Console, found: Row, command: str) -> None:
     assert isinstance(samples, list) and isinstance(span, list)  # facts() made them
     for sample in samples:
         console.rule(f"{sample['leaf']}  {sample['sample_id']}", align="left", style="dim")
-        for name in ("context", "question", "answer"):
+        for name in ("context", "question", "answer", "rejected"):
             if sample[name]:
                 console.print(f"[dim]{name:9}[/]{escape(str(sample[name]))}")
         why = f" at {sample['step']}: {sample['reason']}" if sample["step"] else ""
