@@ -20,12 +20,12 @@ from curators.debate import Debate, debate, opinion
 from curators.planted import Item, planted
 from curators.vote import Vote, vote
 from flows.engines import cards, open_all, recorded
-from flows.run import Seedbed
+from flows.run import INTERRUPTED, Seedbed, interruptible
 from seedbed.confidence import wilson
 from seedbed.engines import EngineError, Engines
 from seedbed.errors import InputError
 from seedbed.journal import lease
-from seedbed.ledger import Budget, Ledger
+from seedbed.ledger import Budget, Ledger, Stopped
 from seedbed.records import Sample, Verdict
 from seedbed.replies import Unreadable
 from seedbed.store import Store
@@ -56,6 +56,7 @@ async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
 
     Raises:
         InputError: the taxonomy has no two seeds in any leaf.
+        Stopped: it was interrupted, or the recipe's budget is spent; the same command goes on.
         RunBusy, EngineError, StoreError: it cannot begin.
     """
     items = planted(seedbed.leaves, rows)
@@ -73,8 +74,12 @@ async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
             given, places = recorded(engines, recipe, ledger, run_id)
             status = "failed"
             try:
-                table = await _arms(items, given, places, store, ledger)
+                with interruptible(ledger):
+                    table = await _arms(items, given, places, store, ledger)
                 status = "done"
+            except Stopped as stop:
+                status = "interrupted" if str(stop) == INTERRUPTED else "budget"
+                raise
             finally:
                 await ledger.close()
                 end(store, run_id, status, "", time.monotonic() - began, ledger.tally.replayed)
@@ -88,8 +93,9 @@ async def _arms(items: Sequence[Item], engines: Engines, places: int, store: Sto
 
     async def row(arm: str, judge: Arm) -> Row:
         began = time.monotonic()
-        verdicts = await asyncio.gather(*(_one(judge, item, slots) for item in items))
+        found = await asyncio.gather(*(_one(judge, item, slots) for item in items), return_exceptions=True)
         await ledger.flush()
+        verdicts = _whole(found)
         return _row(arm, items, verdicts, store, time.monotonic() - began)
 
     async def single(sample: Sample) -> Verdict:
@@ -111,6 +117,14 @@ async def _one(judge: Arm, item: Item, slots: asyncio.Semaphore) -> Verdict | No
             return await judge(item.sample)
         except (Unreadable, EngineError):  # no verdict is an outcome, and counted
             return None
+
+
+def _whole(found: Sequence[Verdict | BaseException | None]) -> list[Verdict | None]:
+    """All verdicts, or what kept one from coming, once every call in flight is on the books."""
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
+    return [one for one in found if not isinstance(one, BaseException)]
 
 
 def _row(arm: str, items: Sequence[Item], verdicts: Sequence[Verdict | None], store: Store, seconds: float) -> Row:

@@ -21,9 +21,14 @@ def ablate(
 
     from flows.ablate import ablate as compare
     from flows.ablate import facts, show
-    from flows.run import read
+    from flows.run import EXIT_CODES, INTERRUPTED, read
+    from seedbed.ledger import Stopped
 
-    table = asyncio.run(compare(read(recipe), home, rows))
+    try:
+        table = asyncio.run(compare(read(recipe), home, rows))
+    except Stopped as stop:
+        typer.echo(f"Stopped: {stop}. Nothing is lost: the same command goes on from here.", err=True)
+        raise typer.Exit(EXIT_CODES["interrupted" if str(stop) == INTERRUPTED else "budget"]) from None
     if as_json:
         print_json(facts(table))
     else:

@@ -160,7 +160,7 @@ async def _walk(
     message = "stopped by an error"
     watching = asyncio.create_task(watch(plan, progress)) if watch else None
     try:
-        with _interruptible(ledger), _calm_collector():
+        with interruptible(ledger), _calm_collector():
             growth = Growth(plan, store, ledger, given, places, progress, stage)
             status, message = await _to_the_end(growth, store, run_id)
     except asyncio.CancelledError:
@@ -239,7 +239,7 @@ def _calm_collector() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible(ledger: Ledger) -> Iterator[None]:
+def interruptible(ledger: Ledger) -> Iterator[None]:
     """Ctrl-C and SIGTERM let what is in flight end; a second Ctrl-C ends at once, and loses nothing either."""
     loop = asyncio.get_running_loop()
 

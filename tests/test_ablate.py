@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import pytest
 
@@ -10,7 +11,7 @@ from benchmarks.mock_server import running
 from curators.planted import opposite, other_number, planted
 from seedbed.records import Leaf, Seed
 from seedbed.taxonomy import read_taxonomy
-from tests.test_run import ROOT, facts, recipe, seedbed, stats
+from tests.test_run import ROOT, await_requests, facts, recipe, seedbed, start, stats
 
 
 def test_half_of_the_items_are_the_seeds_and_half_have_a_fault_that_is_one():
@@ -61,6 +62,18 @@ def test_the_arms_get_about_the_same_tokens_and_asked_again_it_costs_nothing(tmp
         assert arm["correct"] == arm["caught"] + arm["good"] - arm["alarms"]
     assert shown.returncode == 0 and "At about equal tokens debate" in shown.stdout
     assert facts("status", home=home)[0]["recipe"] == "scripted/ablate", "what it cost is on the books"
+
+
+def test_stopped_in_the_middle_it_goes_on_where_it_was(tmp_path):
+    home = tmp_path / "home"
+    with running(latency_ms=30) as base_url:
+        path = recipe(tmp_path, base_url)
+        process = start("ablate", "debate", path, home=home)
+        await_requests(base_url, 60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        assert seedbed("ablate", "debate", path, home=home).returncode == 0
+        assert stats(base_url)["repeated"] == 0
 
 
 def test_a_taxonomy_without_examples_is_told(tmp_path):
