@@ -173,7 +173,7 @@ async def opinion(sample: Sample, judge: Engine, options: Debate) -> Comparison:
     if sample.kind == "preference":
         criterion = Criterion("debate_opinion", options.rubric, options.prompts.compare)
         return await compare(judge, content.prompt(), content.answer, content.rejected, criterion)
-    text = _text(content)
+    text = content.laid_out()
 
     def ask(claim: bool) -> Messages:
         values = {"rubric": options.rubric, "grounded": bool(content.context), "mark": fence(text), "text": text}
@@ -201,7 +201,7 @@ async def _hold(hearing: Hearing, engines: Engines) -> None:
 
 
 async def _argue(hearing: Hearing, side: str, debater: Engine) -> Reply:
-    text, options = _text(hearing.content), hearing.options
+    text, options = hearing.content.laid_out(), hearing.options
     values = {"position": _positions(hearing.content)[side], "words": options.words, "side": side}
     asked = render(options.prompts.argue, mark=fence(text), text=text, turns=hearing.turns, **values)
     sampling = Sampling(temperature=0, max_tokens=2 * options.words)
@@ -229,7 +229,7 @@ def _case(hearing: Hearing, in_front: bool) -> Messages:
     """The debate as the judge sees it: without the source text, and with either side as A, speaking first."""
     front, behind = ("for", "against") if in_front else ("against", "for")
     turns = sorted(hearing.turns, key=lambda turn: (turn.round, turn.side != front))
-    positions, text = _positions(hearing.content), _text(hearing.content.model_copy(update={"context": ""}))
+    positions, text = _positions(hearing.content), hearing.content.model_copy(update={"context": ""}).laid_out()
     values = {"first": positions[front], "second": positions[behind], "front": front, "text": text}
     mark = fence(text + "".join(turn.text for turn in turns))
     return render(hearing.options.prompts.rule, mark=mark, turns=tuple(turns), **values)
@@ -247,7 +247,7 @@ async def _decisive(hearing: Hearing, judge: Engine, winner: str) -> str:
 
 
 async def _mendable(hearing: Hearing, judge: Engine) -> bool:
-    text = _text(hearing.content)
+    text = hearing.content.laid_out()
     asked = render(hearing.options.prompts.mendable, mark=fence(text), text=text, fault=hearing.decisive)
     choice = await judge.choose(asked, ["yes", "no"], step="debate_mendable")
     hearing.calls += [choice.call_id] if choice.call_id else []
@@ -289,14 +289,6 @@ def _positions(content: Content) -> dict[str, str]:
     if content.rejected:
         return {"for": "answer 1 is the better one", "against": "answer 2 is the better one"}
     return {"for": "the answer is good", "against": "the answer is faulty"}
-
-
-def _text(content: Content) -> str:
-    parts = [f"Text: {content.context}"] if content.context else []
-    parts.append(f"Request: {content.question}")
-    if content.rejected:
-        return "\n".join((*parts, f"Answer 1: {content.answer}", f"Answer 2: {content.rejected}"))
-    return "\n".join((*parts, f"Answer: {content.answer}"))
 
 
 def _folded(text: str) -> str:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_ablate import ablate
 from flows.cli_publish import push
+from flows.cli_schedule import schedule
 from flows.cli_versions import diff, export, refilter, versions
 from flows.terminal import HOME, Home, Json, RecipePath, console, here, open_store, print_json, program
 
@@ -25,7 +27,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Grow, weed a
 
 
 @app.command()
-def run(recipe: RecipePath, home: Home = HOME, as_json: Json = False) -> None:
+def run(
+    recipe: RecipePath,
+    home: Home = HOME,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Only new documents and changed leaves.")] = False,
+    as_json: Json = False,
+) -> None:
     """Grow a recipe: generate, curate and store until every leaf has its target or its tries are spent.
 
     The same command goes on where a stopped run left off, and costs nothing when there is nothing left to do.
@@ -33,9 +40,12 @@ def run(recipe: RecipePath, home: Home = HOME, as_json: Json = False) -> None:
     from flows.report import facts, show
     from flows.run import EXIT_CODES
 
-    outcome = _grow(recipe, home, None)
+    outcome = _grow(recipe, home, None, only_new)
     store = open_store(home)
-    if as_json:
+    if outcome.status == "unchanged":
+        found = {"status": outcome.status, "message": outcome.message, "version": outcome.version}
+        print_json(found) if as_json else typer.echo(f"{outcome.message}; the latest version is {outcome.version}")
+    elif as_json:
         print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan.run_id)})
     else:
         show(console(), store, outcome, program(), shlex.join(sys.argv[1:]), here(home))
@@ -162,16 +172,18 @@ def _exit_code(error: Exception) -> int | None:
     return 1 if isinstance(error, StoreError | EngineError | RunBusy | HubError | OSError) else None
 
 
-def _grow(recipe: Path, home: Path, rows: int | None) -> Outcome:
-    from flows.run import grow, prefect_api, read
+def _grow(recipe: Path, home: Path, rows: int | None, only_new: bool = False) -> Outcome:
+    from flows.run import grow, grow_new, prefect_api, read
 
     try:
         if prefect_api():
             from flows.tracked import grow_tracked
 
-            return _in_loop(grow_tracked(str(recipe), str(home), rows))
+            return _in_loop(grow_tracked(str(recipe), str(home), rows, only_new))
         from flows.display import watch
 
+        if only_new:
+            return _in_loop(grow_new(read(recipe), home, watch=watch))
         return _in_loop(grow(read(recipe), home, rows, watch=watch))
     except KeyboardInterrupt:  # a second Ctrl-C, or one before the run was under way
         typer.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
@@ -188,5 +200,5 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-for command in (export, versions, diff, refilter, push):
+for command in (export, versions, diff, refilter, push, ablate, schedule):
     app.command()(command)

@@ -120,7 +120,7 @@ def _models(recipe: Path) -> list[Check]:
 
 
 async def _probe(model: HttpModel) -> str:
-    from flows.run import open_http
+    from flows.engines import open_http
 
     async with open_http(model) as engine:
         return await engine.probe()

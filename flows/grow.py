@@ -218,7 +218,7 @@ class Growth:
             row = row._replace(sample=row.sample.model_copy(update={"status": "kept"}))
         if row.sample.status != "pending":
             self._progress.outcome(row.sample)
-            row = _with_pairs(row)
+            row = _with_pairs(row) if row.pairs else row
         return row
 
     def _alarm(self, shard_over: bool = False) -> None:

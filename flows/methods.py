@@ -15,6 +15,7 @@ from curators.debate import Debate, debate
 from curators.decontaminate import Decontaminate, decontaminate
 from curators.exact_duplicates import ExactDuplicates
 from curators.rules import Rules, rules
+from curators.vote import Vote, vote
 from generators import knowledge, preferences, skills
 from seedbed.records import Draft, Kind, Leaf, Verdict
 
@@ -67,6 +68,7 @@ JUDGES = {
     "decontaminate": Judge(Decontaminate, decontaminate),
     "critique": Judge(Critique, critique),
     "debate": Judge(Debate, debate),
+    "vote": Judge(Vote, vote),
 }
 SELECTORS: dict[str, type[BaseModel]] = {"exact_duplicates": ExactDuplicates, "coverage": Coverage}
 

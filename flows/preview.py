@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from flows.report import Row
 from flows.run import Outcome
+from seedbed.confidence import wilson
 from seedbed.store import Store
 
 
@@ -21,7 +22,7 @@ def facts(store: Store, outcome: Outcome) -> Row:
     run_id = outcome.plan.run_id
     run = store.rows("SELECT * EXCLUDE (recipe_json, models) FROM runs WHERE run_id = ?", [run_id])[0]
     samples = store.rows(
-        "SELECT sample_id, leaf, status, step, reason, context, question, answer FROM samples "
+        "SELECT sample_id, leaf, status, step, reason, context, question, answer, rejected FROM samples "
         "WHERE run_id = ? ORDER BY position",
         [run_id],
     )
@@ -52,7 +53,7 @@ def show(console: Console, found: Row, command: str) -> None:
     assert isinstance(samples, list) and isinstance(span, list)  # facts() made them
     for sample in samples:
         console.rule(f"{sample['leaf']}  {sample['sample_id']}", align="left", style="dim")
-        for name in ("context", "question", "answer"):
+        for name in ("context", "question", "answer", "rejected"):
             if sample[name]:
                 console.print(f"[dim]{name:9}[/]{escape(str(sample[name]))}")
         why = f" at {sample['step']}: {sample['reason']}" if sample["step"] else ""
@@ -79,9 +80,6 @@ def _rows_to_make(wanted: int, tries: int, made: int, kept: int) -> tuple[int, i
     """Rows to make for those wanted, at the ends of the kept rate's Wilson interval, within the tries allowed."""
     if not made:
         return wanted, wanted * tries
-    rate, z = kept / made, 1.96
-    centre = rate + z * z / (2 * made)
-    spread = z * math.sqrt(rate * (1 - rate) / made + z * z / (4 * made * made))
-    low, high = ((centre + sign * spread) / (1 + z * z / made) for sign in (-1, 1))
+    low, high = wilson(kept, made)
     most = wanted * tries
     return min(math.ceil(wanted / max(high, 1e-9)), most), min(math.ceil(wanted / max(low, 1e-9)), most)

@@ -9,39 +9,39 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from flows.engines import cards, open_all, recorded
 from flows.grow import Growth, Stage, direct
 from flows.methods import methods
-from flows.plan import Plan, make_plan
+from flows.plan import Plan, make_plan, only_new
 from flows.progress import Progress
-from seedbed.engines import Engine, EngineError, Engines, ModelCard
+from seedbed.engines import Engines
 from seedbed.journal import lease
-from seedbed.ledger import BUDGET, Budget, Ledger, Recorded, Stopped
-from seedbed.recipe import HttpModel, Recipe, TransformersModel, read_recipe
+from seedbed.ledger import BUDGET, Budget, Ledger, Stopped, Tally
+from seedbed.recipe import Recipe, read_recipe
 from seedbed.records import Leaf
 from seedbed.request_file import read_requests
 from seedbed.store import Store
-from seedbed.store.runs import begin, end, unanswered_places
+from seedbed.store.runs import begin, end, grown, unanswered_places
 from seedbed.store.versions import freeze
 from seedbed.taxonomy import read_documents, read_taxonomy
 
-if TYPE_CHECKING:
-    from seedbed.engines.http import HttpEngine
-
 INTERRUPTED = "interrupted"
-Status = Literal["done", "short", "failed", "budget", "interrupted"]
-AnyModel = TransformersModel | HttpModel
+Status = Literal["done", "short", "unchanged", "failed", "budget", "interrupted"]
 Watch = Callable[[Plan, Progress], Coroutine[None, None, None]]
-EXIT_CODES: dict[Status, int] = {"done": 0, "short": 0, "failed": 1, "budget": 3, "interrupted": 130}
+EXIT_CODES: dict[Status, int] = {"done": 0, "short": 0, "unchanged": 0, "failed": 1, "budget": 3, "interrupted": 130}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended, for whoever reports it. `short` is done with some leaf below its target."""
+    """How a run ended, for whoever reports it.
+
+    `short` is done with some leaf below its target; `unchanged` found no new document and no changed leaf.
+    """
 
     plan: Plan
     status: Status
@@ -99,39 +99,48 @@ async def grow(
     recipe = seedbed.recipe
     try:
         async with AsyncExitStack() as stack:
-            engines = await _open_all(recipe, stack)
-            plan = make_plan(recipe, seedbed.leaves, methods(), _cards(engines), rows)
+            engines = await open_all(recipe, stack)
+            plan = make_plan(recipe, seedbed.leaves, methods(), cards(engines), rows)
             stack.enter_context(lease(home, plan.run_id))
             return await _walk(plan, store, engines, stage, watch)
     finally:
         store.close()
 
 
-async def _open_all(recipe: Recipe, stack: AsyncExitStack) -> Engines:
-    """Each model of the recipe once, however often it is named."""
-    opened: dict[AnyModel, Engine] = {}
-    for model in _named(recipe):
-        if model not in opened:
-            opened[model] = await stack.enter_async_context(open_engine(model))
-    writer, judge, *more = (opened[model] for model in _named(recipe))
-    return Engines(writer, judge, tuple(more))
+async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: Watch | None = None) -> Outcome:
+    """Walk only what no finished run of the recipe has grown: new documents, changed leaves, another recipe.
+
+    One process at a time does this for a recipe, so that of several that start together one does the work.
+
+    Raises:
+        RunBusy: another process is at it.
+        StoreError, EngineError, ValueError: it cannot begin; nothing was started.
+    """
+    store, recipe = Store(home), seedbed.recipe
+    try:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(lease(home, recipe.name, "recipe"))
+            engines = await open_all(recipe, stack)
+            whole = make_plan(recipe, seedbed.leaves, methods(), cards(engines))
+            plan = only_new(whole, grown(store, recipe.name))
+            if not plan.plots:
+                return _unchanged(plan, store, engines)
+            stack.enter_context(lease(home, plan.run_id))
+            return await _walk(plan, store, engines, stage, watch)
+    finally:
+        store.close()
 
 
-def _named(recipe: Recipe) -> tuple[AnyModel, ...]:
-    return (recipe.model, recipe.judge or recipe.model, *recipe.pool)
-
-
-def _recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> tuple[Engines, int]:
-    """The engines with the ledger before each, and how many calls they take at once in all."""
-    named = list(zip((engines.model, engines.judge, *engines.more), _named(recipe), strict=True))
-    wrapped = {engine: Recorded(engine, ledger, run_id, model.concurrency) for engine, model in named}
-    model, judge, *more = (wrapped[engine] for engine, _ in named)
-    return Engines(model, judge, tuple(more)), sum({engine: model.concurrency for engine, model in named}.values())
-
-
-def _cards(engines: Engines) -> dict[str, ModelCard]:
-    pool = {f"pool-{n}": engine.card for n, engine in enumerate(engines.more, start=1)}
-    return {"model": engines.model.card, "judge": engines.judge.card} | pool
+def _unchanged(plan: Plan, store: Store, engines: Engines) -> Outcome:
+    """Nothing to grow; where a leaf or document is gone, the next version does without its rows."""
+    latest = store.rows(
+        "SELECT run_id FROM versions WHERE recipe = ? ORDER BY created_at DESC LIMIT 1", [plan.recipe.name]
+    )
+    version = freeze(store, str(latest[0]["run_id"]), plan.scope) if latest else None
+    name, gone = (version.version, version.new) if version else ("", False)
+    message = "nothing is new; some leaf is gone" if gone else "nothing is new"
+    progress = Progress(Tally(), 0)
+    return Outcome(plan, "unchanged", message, progress, engines.judge is engines.model, name)
 
 
 async def _walk(
@@ -142,17 +151,17 @@ async def _walk(
     watch: Watch | None,
 ) -> Outcome:
     recipe, run_id = plan.recipe, plan.run_id
-    begin(store, run_id, recipe.name, recipe.model_dump_json(), _cards(engines), plan.targets, plan.preview)
+    begin(store, run_id, recipe.name, recipe.model_dump_json(), cards(engines), plan.targets, plan.preview)
     minutes = recipe.budget.minutes
     ledger = Ledger(store, run_id, Budget(recipe.budget.tokens, minutes * 60 if minutes else None))
     progress = _progress(store, plan, ledger)
-    recorded, places = _recorded(engines, recipe, ledger, run_id)
+    given, places = recorded(engines, recipe, ledger, run_id)
     status: Status = "failed"
     message = "stopped by an error"
     watching = asyncio.create_task(watch(plan, progress)) if watch else None
     try:
-        with _interruptible(ledger), _calm_collector():
-            growth = Growth(plan, store, ledger, recorded, places, progress, stage)
+        with interruptible(ledger), _calm_collector():
+            growth = Growth(plan, store, ledger, given, places, progress, stage)
             status, message = await _to_the_end(growth, store, run_id)
     except asyncio.CancelledError:
         status, message = "interrupted", INTERRUPTED
@@ -215,37 +224,6 @@ def prefect_api() -> str:
     return get_current_settings().api.url or ""
 
 
-def open_engine(model: AnyModel) -> AbstractAsyncContextManager[Engine]:
-    """The engine that a recipe asks for, to be entered and left. Raises EngineError."""
-    if isinstance(model, HttpModel):
-        return open_http(model)
-    from seedbed.engines.transformers import TransformersEngine
-
-    return TransformersEngine(model.model, revision=model.revision, licence=model.licence, batch=model.concurrency)
-
-
-def open_http(model: HttpModel) -> HttpEngine:
-    """The client of an OpenAI-compatible server; its key comes from the environment. Raises EngineError."""
-    from seedbed.engines.http import HttpEngine
-
-    key = os.environ.get(model.api_key_env or "")
-    if model.api_key_env and not key:
-        raise EngineError(f"the environment variable {model.api_key_env} is not set: put the server's API key in it")
-    try:
-        return HttpEngine(
-            model.base_url,
-            model.model,
-            revision=model.revision,
-            licence=model.licence,
-            api_key=key,
-            concurrency=model.concurrency,
-            timeout=model.timeout,
-            retries=model.retries,
-        )
-    except ValueError as error:
-        raise EngineError(str(error)) from error
-
-
 @contextmanager
 def _calm_collector() -> Iterator[None]:
     """Fewer garbage collections, none over what is loaded already: they were an eighth of a run's own CPU."""
@@ -261,7 +239,7 @@ def _calm_collector() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible(ledger: Ledger) -> Iterator[None]:
+def interruptible(ledger: Ledger) -> Iterator[None]:
     """Ctrl-C and SIGTERM let what is in flight end; a second Ctrl-C ends at once, and loses nothing either."""
     loop = asyncio.get_running_loop()
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.report import Row, leaf_table
+from flows.transcripts import lines as transcript_lines
 from seedbed.errors import InputError
 from seedbed.journal import at_work
 from seedbed.store import Store
@@ -150,8 +151,8 @@ def _verdict(console: Console, verdict: Row) -> None:
     score = "" if verdict["score"] is None else f" {verdict['score']:.2f}"
     cut = "" if verdict["threshold"] is None else f" (at least {verdict['threshold']:g})"
     console.print(f"  {mark} {verdict['step']}{score}{cut} {escape(str(verdict['reason']))}")
-    if verdict["transcript"]:
-        console.print(f"       [dim]{escape(str(verdict['transcript']))}[/]")
+    for line in transcript_lines(str(verdict["transcript"])) if verdict["transcript"] else ():
+        console.print(f"       [dim]{escape(line)}[/]")
 
 
 def _call(console: Console, call: Row, full: bool) -> None:

@@ -18,7 +18,7 @@ from flows.display import Gauge
 from flows.grow import Rows, Work
 from flows.plan import Plan
 from flows.progress import Progress
-from flows.run import Outcome, grow, read
+from flows.run import Outcome, grow, grow_new, read
 from seedbed.errors import InputError
 
 ARTIFACT_SECONDS = 2.0
@@ -46,18 +46,22 @@ async def stage(name: str, work: Work) -> Rows:
 
 
 @flow(name="grow", flow_run_name="grow {recipe}", persist_result=False)
-async def grow_recipe(recipe: str, home: str, rows: int | None = None) -> Outcome:
+async def grow_recipe(recipe: str, home: str, rows: int | None = None, only_new: bool = False) -> Outcome:
     """Grow a recipe into the store of a home folder; parameters are plain, so a deployment can be given them."""
-    outcome = await grow(read(Path(recipe)), Path(home), rows, stage, _watch)
+    seedbed, folder = read(Path(recipe)), Path(home)
+    if only_new:
+        outcome = await grow_new(seedbed, folder, stage, progress_artifact)
+    else:
+        outcome = await grow(seedbed, folder, rows, stage, progress_artifact)
     if outcome.status == "failed":
         raise RunFailed(outcome)
     return outcome
 
 
-async def grow_tracked(recipe: str, home: str, rows: int | None = None) -> Outcome:
+async def grow_tracked(recipe: str, home: str, rows: int | None = None, only_new: bool = False) -> Outcome:
     """The flow, for the command line: how it ended, also where Prefect shows it as failed. Raises InputError."""
     try:
-        return await grow_recipe(recipe, home, rows)
+        return await grow_recipe(recipe, home, rows, only_new)
     except RunFailed as failed:
         return failed.outcome
     except RuntimeError as error:
@@ -69,7 +73,7 @@ async def grow_tracked(recipe: str, home: str, rows: int | None = None) -> Outco
         ) from error
 
 
-async def _watch(plan: Plan, progress: Progress) -> None:
+async def progress_artifact(plan: Plan, progress: Progress) -> None:
     """Keep the flow run's progress artifact and its log up to date until cancelled."""
     logger, gauge = get_run_logger(), Gauge(plan, progress)
     artifact = await acreate_progress_artifact(0.0, key=f"seedbed-{plan.run_id}", description=f"run {plan.run_id}")

@@ -25,16 +25,21 @@ class RunBusy(Exception):
 
 
 @contextmanager
-def lease(home: Path, run_id: str) -> Iterator[None]:
-    """The right to work on a run, freed by the kernel if the holder dies. Raises RunBusy."""
+def lease(home: Path, name: str, what: str = "run") -> Iterator[None]:
+    """The right to work on a run (or a recipe), freed by the kernel if the holder dies.
+
+    Raises:
+        RunBusy: another process has it.
+    """
     folder = home / "journal"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{run_id}.lock").open("ab") as file:
+    stem = name if what == "run" else f"{what}-{name}"
+    with (folder / f"{stem}.lock").open("ab") as file:
         try:
             portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
         except portalocker.LockException as error:
             raise RunBusy(
-                f"another process is at work on run {run_id}; look on with `seedbed status`, or wait for it"
+                f"another process is at work on {what} {name}; look on with `seedbed status`, or wait for it"
             ) from error
         yield
 

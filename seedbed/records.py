@@ -46,6 +46,12 @@ class Content(Frozen):
         """The user's turn: the context, if any, then the question."""
         return f"{self.context}\n\n{self.question}" if self.context else self.question
 
+    def laid_out(self) -> str:
+        """All of it for a judge to read, each part under its name."""
+        answers = {"Answer 1": self.answer, "Answer 2": self.rejected} if self.rejected else {"Answer": self.answer}
+        parts = {"Text": self.context, "Request": self.question} if self.context else {"Request": self.question}
+        return "\n".join(f"{name}: {text}" for name, text in (parts | answers).items())
+
 
 class Revision(Frozen):
     """A better answer: preferred to the sample's own in both orders, by a judge that did not know which is which.

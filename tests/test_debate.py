@@ -161,5 +161,6 @@ def test_in_a_run_the_view_tells_outcome_argument_and_tokens(tmp_path):
     assert all(row["tokens_in"] > 0 and row["calls"] >= 2 for row in rows)
     mean = {flag: sum(r["tokens_in"] for r in rows if r["debated"] is flag) for flag in (True, False)}
     assert mean[True] / len(held) > 2 * mean[False] / (len(rows) - len(held)), "a debate is dear"
-    shown = seedbed("why", held[0]["sample_id"], home=home)
-    assert shown.returncode == 0 and "debate" in shown.stdout
+    decided = next(row for row in held if row["decisive"])
+    shown = seedbed("why", decided["sample_id"], home=home)
+    assert shown.returncode == 0 and "round 1, for:" in shown.stdout and "decided by" in shown.stdout

@@ -43,7 +43,7 @@ FROM base.reviews;
 CREATE VIEW decisions AS
 SELECT run_id, sample_id, reviewer, arg_max(action, created_at) AS decision,
        arg_max(review_id, created_at) AS review_id, arg_max(shown_order, created_at) AS shown_order,
-       any_value(content_hash) AS content_hash, max(created_at) AS created_at
+       arg_max(content_hash, created_at) AS content_hash, max(created_at) AS created_at
 FROM reviews
 WHERE NOT undone AND action IN ('keep', 'drop', 'unsure', 'chosen', 'rejected', 'tie')
 GROUP BY run_id, sample_id, reviewer;

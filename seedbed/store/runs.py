@@ -59,6 +59,16 @@ def end(store: Store, run_id: str, status: str, message: str, seconds: float, re
         )
 
 
+def grown(store: Store, recipe: str) -> dict[str, str]:
+    """The latest finished run in which each plot of a recipe grew, by the plot's identity."""
+    rows = store.rows(
+        "SELECT identity, arg_max(run_id, started_at) AS run_id FROM base.targets JOIN base.runs USING (run_id) "
+        "WHERE recipe = ? AND NOT preview AND status IN ('done', 'short') AND identity <> '' GROUP BY identity",
+        [recipe],
+    )
+    return {str(row["identity"]): str(row["run_id"]) for row in rows}
+
+
 def find_run(store: Store, name: str) -> str:
     """The run of this id, or the latest run of the recipe of this name, previews aside.
 

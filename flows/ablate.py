@@ -1,0 +1,199 @@
+"""Does debate earn its tokens? One judge, a vote of k and debate on the same planted faults, at equal tokens.
+
+The vote gets as many votes as the debate on everything cost in tokens; what the gate saves stands beside both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from curators.debate import Debate, debate, opinion
+from curators.planted import Item, planted
+from curators.vote import Vote, vote
+from flows.engines import cards, open_all, recorded
+from flows.run import INTERRUPTED, Seedbed, interruptible
+from seedbed.confidence import wilson
+from seedbed.engines import EngineError, Engines
+from seedbed.errors import InputError
+from seedbed.journal import lease
+from seedbed.ledger import Budget, Ledger, Stopped
+from seedbed.records import Sample, Verdict
+from seedbed.replies import Unreadable
+from seedbed.store import Store
+from seedbed.store.runs import begin, end
+
+Arm = Callable[[Sample], Awaitable[Verdict]]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One arm's line. `caught` are faulty answers dropped or revised, `alarms` good ones; tokens a decision's mean."""
+
+    arm: str
+    judged: int
+    correct: int
+    faulty: int
+    caught: int
+    good: int
+    alarms: int
+    unread: int
+    tokens: float
+    calls: float
+    seconds: float
+
+
+async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
+    """The table, every call through the ledger: asked again, it costs nothing.
+
+    Raises:
+        InputError: the taxonomy has no two seeds in any leaf.
+        Stopped: it was interrupted, or the recipe's budget is spent; the same command goes on.
+        RunBusy, EngineError, StoreError: it cannot begin.
+    """
+    items = planted(seedbed.leaves, rows)
+    if not items:
+        raise InputError("nothing to plant a fault in: give a leaf of the taxonomy two seed_examples or more")
+    store, recipe = Store(home), seedbed.recipe
+    try:
+        async with AsyncExitStack() as stack:
+            engines = await open_all(recipe, stack)
+            run_id = _run_id(recipe.name, items)
+            stack.enter_context(lease(home, run_id))
+            about = [("planted", "all", len(items), "")]
+            begin(store, run_id, f"{recipe.name}/ablate", recipe.model_dump_json(), cards(engines), about, preview=True)
+            ledger, began = Ledger(store, run_id, Budget(recipe.budget.tokens)), time.monotonic()
+            given, places = recorded(engines, recipe, ledger, run_id)
+            status = "failed"
+            try:
+                with interruptible(ledger):
+                    table = await _arms(items, given, places, store, ledger)
+                status = "done"
+            except Stopped as stop:
+                status = "interrupted" if str(stop) == INTERRUPTED else "budget"
+                raise
+            finally:
+                await ledger.close()
+                end(store, run_id, status, "", time.monotonic() - began, ledger.tally.replayed)
+            return table
+    finally:
+        store.close()
+
+
+async def _arms(items: Sequence[Item], engines: Engines, places: int, store: Store, ledger: Ledger) -> list[Row]:
+    slots = asyncio.Semaphore(places)
+
+    async def row(arm: str, judge: Arm) -> Row:
+        began = time.monotonic()
+        found = await asyncio.gather(*(_one(judge, item, slots) for item in items), return_exceptions=True)
+        await ledger.flush()
+        verdicts = _whole(found)
+        return _row(arm, items, verdicts, store, time.monotonic() - began)
+
+    async def single(sample: Sample) -> Verdict:
+        found = await opinion(sample, engines.judge, Debate())
+        return Verdict.scored("single", "single", found.mean, 0.5, "judged faulty", *found.call_ids)
+
+    one = await row("one judge, one token", single)
+    always = await row("debate on everything", lambda sample: debate(sample, engines, Debate(sure=1.0)))
+    gated = await row("debate behind its gate", lambda sample: debate(sample, engines, Debate()))
+    first = await row("vote of 1", lambda sample: vote(sample, engines, Vote(votes=1)))
+    k = max(1, min(64, round(always.tokens / first.tokens))) if first.tokens else 1
+    same = await row(f"vote of {k}", lambda sample: vote(sample, engines, Vote(votes=k))) if k > 1 else first
+    return [one, gated, first, same, always] if k > 1 else [one, gated, first, always]
+
+
+async def _one(judge: Arm, item: Item, slots: asyncio.Semaphore) -> Verdict | None:
+    async with slots:
+        try:
+            return await judge(item.sample)
+        except (Unreadable, EngineError):  # no verdict is an outcome, and counted
+            return None
+
+
+def _whole(found: Sequence[Verdict | BaseException | None]) -> list[Verdict | None]:
+    """All verdicts, or what kept one from coming, once every call in flight is on the books."""
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
+    return [one for one in found if not isinstance(one, BaseException)]
+
+
+def _row(arm: str, items: Sequence[Item], verdicts: Sequence[Verdict | None], store: Store, seconds: float) -> Row:
+    told = [(item, verdict) for item, verdict in zip(items, verdicts, strict=True) if verdict]
+    against = [bool(item.fault) for item, verdict in told if not verdict.keep or verdict.revision]
+    faulty = sum(bool(item.fault) for item, _ in told)
+    caught, alarms = sum(against), len(against) - sum(against)
+    calls = [call for _, verdict in told for call in verdict.call_ids]
+    spent = store.rows(
+        "WITH asked AS (SELECT call_id, count(*) AS n FROM (SELECT unnest(?) AS call_id) GROUP BY call_id) "
+        "SELECT sum(n * tokens)::DOUBLE AS tokens FROM asked JOIN (SELECT call_id, any_value(tokens_in + tokens_out) "
+        "AS tokens FROM calls SEMI JOIN asked USING (call_id) WHERE status = 'ok' GROUP BY call_id) USING (call_id)",
+        [calls],
+    )[0]["tokens"]
+    judged = len(told)
+    good = judged - faulty
+    correct, n = caught + good - alarms, max(judged, 1)
+    counts = (judged, correct, faulty, caught, good, alarms, len(items) - judged)
+    return Row(arm, *counts, float(str(spent or 0)) / n, len(calls) / n, seconds)
+
+
+def _run_id(recipe: str, items: Sequence[Item]) -> str:
+    plan = "\n".join([recipe, *(item.sample.sample_id for item in items)])
+    return hashlib.blake2b(plan.encode(), digest_size=6).hexdigest()
+
+
+def show(console: Console, rows: Sequence[Row]) -> None:
+    """Print the table as it is, also where debate loses."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("arm")
+    for name in (
+        "judged",
+        "right",
+        "95 % range",
+        "faults caught",
+        "false alarms",
+        "no verdict",
+        "tokens",
+        "calls",
+        "s",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        low, high = wilson(row.correct, row.judged)
+        shares = (f"{row.correct / max(row.judged, 1):.0%}", f"{low:.0%} to {high:.0%}")
+        counts = (f"{row.caught} of {row.faulty}", f"{row.alarms} of {row.good}", str(row.unread))
+        table.add_row(
+            row.arm, str(row.judged), *shares, *counts, f"{row.tokens:,.0f}", f"{row.calls:.1f}", f"{row.seconds:.1f}"
+        )
+    console.print(table)
+    console.print(
+        "tokens and calls are a decision's mean; s is what this time took, and 0 calls are made twice", style="dim"
+    )
+    console.print(_conclusion(rows))
+
+
+def _conclusion(rows: Sequence[Row]) -> str:
+    gated, others, always = rows[1], rows[-2], rows[-1]
+    here, there = (row.correct / max(row.judged, 1) for row in (always, others))
+    low, high = wilson(always.correct, always.judged)
+    clear = "" if there < low or there > high else f", which {always.judged} answers cannot tell apart"
+    verb = "beats" if here > there else "loses to" if here < there else "ties with"
+    saved = 1 - gated.tokens / always.tokens if always.tokens else 0.0
+    return (
+        f"At about equal tokens debate {verb} the {others.arm}: {here:.0%} against {there:.0%} right{clear}. "
+        f"The gate saves {saved:.0%} of the tokens; behind it {gated.correct / max(gated.judged, 1):.0%} are right."
+    )
+
+
+def facts(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """The table as plain values."""
+    return [asdict(row) for row in rows]

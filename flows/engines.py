@@ -1,0 +1,75 @@
+"""From the models that a recipe names to engines: opened once each, and with the ledger before them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING
+
+from seedbed.engines import Engine, EngineError, Engines, ModelCard
+from seedbed.ledger import Ledger, Recorded
+from seedbed.recipe import HttpModel, Recipe, TransformersModel
+
+if TYPE_CHECKING:
+    from seedbed.engines.http import HttpEngine
+
+AnyModel = TransformersModel | HttpModel
+
+
+async def open_all(recipe: Recipe, stack: AsyncExitStack) -> Engines:
+    """Each model of the recipe once, however often it is named."""
+    opened: dict[AnyModel, Engine] = {}
+    for model in _named(recipe):
+        if model not in opened:
+            opened[model] = await stack.enter_async_context(open_engine(model))
+    writer, judge, *more = (opened[model] for model in _named(recipe))
+    return Engines(writer, judge, tuple(more))
+
+
+def _named(recipe: Recipe) -> tuple[AnyModel, ...]:
+    return (recipe.model, recipe.judge or recipe.model, *recipe.pool)
+
+
+def recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> tuple[Engines, int]:
+    """The engines with the ledger before each, and how many calls they take at once in all."""
+    named = list(zip((engines.model, engines.judge, *engines.more), _named(recipe), strict=True))
+    wrapped = {engine: Recorded(engine, ledger, run_id, model.concurrency) for engine, model in named}
+    model, judge, *more = (wrapped[engine] for engine, _ in named)
+    return Engines(model, judge, tuple(more)), sum({engine: model.concurrency for engine, model in named}.values())
+
+
+def cards(engines: Engines) -> dict[str, ModelCard]:
+    """Which models these are, by their role in the run."""
+    pool = {f"pool-{n}": engine.card for n, engine in enumerate(engines.more, start=1)}
+    return {"model": engines.model.card, "judge": engines.judge.card} | pool
+
+
+def open_engine(model: AnyModel) -> AbstractAsyncContextManager[Engine]:
+    """The engine that a recipe asks for, to be entered and left. Raises EngineError."""
+    if isinstance(model, HttpModel):
+        return open_http(model)
+    from seedbed.engines.transformers import TransformersEngine
+
+    return TransformersEngine(model.model, revision=model.revision, licence=model.licence, batch=model.concurrency)
+
+
+def open_http(model: HttpModel) -> HttpEngine:
+    """The client of an OpenAI-compatible server; its key comes from the environment. Raises EngineError."""
+    from seedbed.engines.http import HttpEngine
+
+    key = os.environ.get(model.api_key_env or "")
+    if model.api_key_env and not key:
+        raise EngineError(f"the environment variable {model.api_key_env} is not set: put the server's API key in it")
+    try:
+        return HttpEngine(
+            model.base_url,
+            model.model,
+            revision=model.revision,
+            licence=model.licence,
+            api_key=key,
+            concurrency=model.concurrency,
+            timeout=model.timeout,
+            retries=model.retries,
+        )
+    except ValueError as error:
+        raise EngineError(str(error)) from error
