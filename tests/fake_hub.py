@@ -91,6 +91,7 @@ class FakeHub:
         self.token = token
         self.port = 0
         self.alive = False
+        self.dead = threading.Event()
         self.connections: set[socket.socket] = set()
 
     @property
@@ -121,6 +122,7 @@ class FakeHub:
             self._server.server_close()
             for connection in list(self.connections):
                 cut(connection)
+            self.dead.set()
 
     @contextmanager
     def running(self) -> Iterator[FakeHub]:

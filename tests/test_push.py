@@ -134,8 +134,7 @@ def test_a_hub_that_dies_mid_way_stays_at_its_old_revision_and_the_same_command_
 
 def test_a_hub_that_dies_between_the_files_and_comes_back_gets_them_all(hub, tree):
     def come_back() -> None:
-        while hub.alive:
-            time.sleep(0.05)
+        hub.dead.wait(60)
         hub.start()
 
     hub.faults["store"] = [Fault(dies=True)]
