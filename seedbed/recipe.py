@@ -24,8 +24,9 @@ from pydantic import (
     ValidationInfo,
 )
 from pydantic.json_schema import models_json_schema
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
+from seedbed.faults import Advice, Fault, fault, fault_of, read_options
 from seedbed.records import Frozen
 from seedbed.yamlfile import BadInput, Value, Where, kind, load, nearest
 
@@ -36,14 +37,9 @@ VLLM = (
 )
 ENV_ADVICE = "Keep it in an environment variable and give that variable's name: api_key_env: MY_KEY"
 Options = Mapping[str, type[BaseModel]]  # a method's name and the model of its options
-Fault = tuple[Where, str, str]  # where, what is wrong, what to write
 
 _SECRET_KEY = re.compile(r"(.*[_-])?(api_?key|token|secret|passw(or)?d|authorization|credentials?)", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"\b(sk-|hf_|gh[opsu]_|github_pat_|xox[bp]-|AKIA|Bearer )[A-Za-z0-9_-]{12,}")
-
-
-def _fault(what: str, write: str) -> PydanticCustomError:
-    return PydanticCustomError("recipe", "{what}. {write}", {"what": what, "write": write})
 
 
 class TransformersModel(Frozen):
@@ -65,11 +61,11 @@ def _base_url(url: str) -> str:
     except ValueError:  # a port that is no number, a bracket that is not closed
         known = False
     if not known:
-        raise _fault("this is no web address", "Write one such as http://127.0.0.1:8000/v1")
+        raise fault("this is no web address", "Write one such as http://127.0.0.1:8000/v1")
     if parts.username or parts.password:
-        raise _fault("the address holds a name or password", ENV_ADVICE)
+        raise fault("the address holds a name or password", ENV_ADVICE)
     if parts.query or parts.fragment:
-        raise _fault("the address holds a query or a fragment", "Write one such as http://127.0.0.1:8000/v1")
+        raise fault("the address holds a query or a fragment", "Write one such as http://127.0.0.1:8000/v1")
     return url.rstrip("/")
 
 
@@ -100,17 +96,17 @@ def _model(value: object) -> object:
         write = (
             f"{nearest(value, [EMBEDDED])}. Any other model: {{engine: transformers, model: …}} or {{engine: http, …}}"
         )
-        raise _fault(f"unknown model {value!r}", write)
+        raise fault(f"unknown model {value!r}", write)
     if isinstance(value, dict):
         engine = value.get("engine")
         if engine == "vllm":
-            raise _fault(*VLLM)
+            raise fault(*VLLM)
         if engine is None:
-            raise _fault("engine is missing", "Add engine: transformers (in this process) or engine: http (a server)")
+            raise fault("engine is missing", "Add engine: transformers (in this process) or engine: http (a server)")
         if not isinstance(engine, str) or engine not in ENGINES:
-            raise _fault(f"unknown engine {engine!r}", nearest(str(engine), ENGINES))
+            raise fault(f"unknown engine {engine!r}", nearest(str(engine), ENGINES))
     elif not isinstance(value, BaseModel):
-        raise _fault(
+        raise fault(
             f"this is {kind(value)}, not a model", f"Write {EMBEDDED}, or {{engine: http, base_url: …, model: …}}"
         )
     return value
@@ -123,7 +119,7 @@ def _taxonomy(path: Path, info: ValidationInfo) -> Path:
         if (folder / path).is_dir():
             return (folder / path).resolve()
     looked = " and ".join(dict.fromkeys(str((folder / path).resolve()) for folder in folders))
-    raise _fault(f"there is no folder {str(path)!r} (looked for {looked})", "Correct the path, or make the folder")
+    raise fault(f"there is no folder {str(path)!r} (looked for {looked})", "Correct the path, or make the folder")
 
 
 Model = Annotated[
@@ -162,7 +158,7 @@ class Recipe(Frozen):
     budget: Budget = Budget()
 
 
-ADVICE: dict[tuple[type[BaseModel] | None, str], str] = {
+ADVICE: Advice = {
     (Recipe, "name"): "Write lower-case letters, digits, - and _, at most 64, such as support-desk",
     (HttpModel, "api_key_env"): ENV_ADVICE,
 }
@@ -191,10 +187,10 @@ def read_recipe(path: Path, generators: Options, curators: Options) -> Recipe:
         faults += [_recipe_fault(detail) for detail in error.errors() if detail["loc"][0] not in steps]
     secrets = dict.fromkeys(_secrets(value, ()))
     # Of a secret only its place is told, or another fault's text would repeat it.
-    faults = [fault for fault in faults if fault[0] not in secrets]
+    faults = [found for found in faults if found[0] not in secrets]
     faults += [(where, f"{where[-1]} holds a secret", ENV_ADVICE) for where in secrets]
     if faults:
-        problems = [loaded.problem(*fault) for fault in faults]
+        problems = [loaded.problem(*found) for found in faults]
         raise BadInput(*sorted(problems, key=lambda problem: problem.line))
     return recipe
 
@@ -252,53 +248,16 @@ def _step(
     if not isinstance(given, dict | None):
         faults.append(((*where, name), f"the options of {name} are {kind(given)}", f"Write {name}: {{option: value}}"))
         return None
-    options = _options(given or {}, (*where, name), tables[0][name], folder, faults)
+    options = read_options(given or {}, (*where, name), tables[0][name], folder, faults)
     return Step(name=name, options=options) if options else None
-
-
-def _options(
-    given: dict[str, Value], where: Where, model: type[BaseModel], folder: Path, faults: list[Fault]
-) -> BaseModel | None:
-    names = {field.alias or name for name, field in model.model_fields.items()} | model.model_fields.keys()
-    unknown = set() if model.model_config.get("extra") == "allow" else given.keys() - names
-    faults += [((*where, key), f"unknown key {key!r}", nearest(key, names)) for key in unknown]
-    known = {key: item for key, item in given.items() if key not in unknown}
-    try:
-        return model.model_validate(known, context={"folder": folder})
-    except ValidationError as error:
-        for detail in error.errors():
-            owner = model if len(detail["loc"]) == 1 else None
-            place, what, write = _fault_of(detail, detail["loc"], owner)
-            faults.append(((*where, *place), what, write))
-        return None
 
 
 def _recipe_fault(detail: ErrorDetails) -> Fault:
     where, owner = detail["loc"], Recipe if len(detail["loc"]) == 1 else None
     at = 2 if where[0] == "pool" else 1  # pydantic puts the engine's name after the key
     if where[0] in ("model", "judge", "pool") and len(where) > at:
-        return _fault_of(detail, (*where[:at], *where[at + 1 :]), ENGINES.get(str(where[at])))
-    return _fault_of(detail, where, Budget if where[0] == "budget" else owner)
-
-
-def _fault_of(detail: ErrorDetails, where: Where, owner: type[BaseModel] | None) -> Fault:
-    """What pydantic says, in our words; `owner` is the model that the last key belongs to, where it is known."""
-    name = str(where[-1]) if where else "the value"
-    fields = owner.model_fields if owner else {}
-    told = detail.get("ctx", {})
-    match detail["type"]:
-        case "missing":
-            return where, f"{name} is missing", f"Add `{name}: …`"
-        case "extra_forbidden":
-            return where, f"unknown key {name!r}", nearest(name, fields)
-        case "recipe":
-            return where, f"{name}: {told['what']}", str(told["write"])
-        case "value_error":
-            return where, f"{name}: {told['error']}", "Correct it"
-    what = re.sub(r"^(Input|String|Value|List|Tuple)\b", name, detail["msg"])
-    default = fields[name].default if name in fields else None
-    write = f"Write for example {name}: {default}" if isinstance(default, int | float) else "Correct it"
-    return where, what, ADVICE.get((owner, name), "Put it in quotes" if detail["type"] == "string_type" else write)
+        return fault_of(detail, (*where[:at], *where[at + 1 :]), ENGINES.get(str(where[at])), ADVICE)
+    return fault_of(detail, where, Budget if where[0] == "budget" else owner, ADVICE)
 
 
 def recipe_schema(generators: Options, curators: Options) -> dict[str, Any]:
