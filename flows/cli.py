@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_training import evaluate, train
 from flows.cli_versions import diff, export, refilter, versions
 from flows.terminal import HOME, Home, Json, RecipePath, console, here, open_store, print_json, program
 
@@ -154,10 +155,11 @@ def _exit_code(error: Exception) -> int | None:
     from seedbed.prompts import BadPrompt
     from seedbed.store import StoreError
     from seedbed.yamlfile import BadInput
+    from trainer.process import TrainingFailed
 
     if isinstance(error, BadInput | InputError | BadPrompt):
         return 2
-    return 1 if isinstance(error, StoreError | EngineError | RunBusy | OSError) else None
+    return 1 if isinstance(error, StoreError | EngineError | RunBusy | TrainingFailed | OSError) else None
 
 
 def _grow(recipe: Path, home: Path, rows: int | None) -> Outcome:
@@ -186,5 +188,5 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-for command in (export, versions, diff, refilter):
+for command in (export, versions, diff, refilter, train, evaluate):
     app.command()(command)
