@@ -106,6 +106,20 @@ def test_steps_are_told_as_they_are_made(training, tmp_path):
     assert told[-1].loss is not None
 
 
+def test_nll_weight_keeps_the_chosen_answers_likely(training, tmp_path):
+    drifts = []
+    for weight in (0.0, 1.0):
+        start = load(training)
+        tokens = fit(pairs(16, held_out=True), "dpo", start.tokenizer, 60).tokens
+        reference = log_probs(start.model, tokens)
+        options = training.model_copy(update={"nll_weight": weight, "lora_dropout": 0.1})
+        trainer = dpo.prepare(start, pairs(32, held_out=False), options, tmp_path, lambda told: None)
+        trainer.train()
+        policy = log_probs(trainer.accelerator.unwrap_model(trainer.model), tokens)
+        drifts.append(dpo.figures(policy, reference, options).chosen_drift)
+    assert drifts[1] > drifts[0] + 0.02
+
+
 def test_a_model_without_a_chat_template_is_refused(tmp_path):
     from seedbed.errors import InputError
 

@@ -64,10 +64,10 @@ def grown(home: Path, contents: list[tuple[Kind, Content]], name: str = "toy") -
     return freeze(store, run_id, [(run_id, method, leaf) for method, leaf, *_ in targets]).version
 
 
-def pair(n: int) -> Content:
-    """A rule to learn: a good word is preferred to a bad one, whatever stands beside it."""
+def pair(n: int, asked: str = "w0") -> Content:
+    """A rule to learn: a good word is preferred to a bad one, whatever stands beside it. Sixty prompts an `asked`."""
     answers = [f"{text(n + shift, n=2)} {words[n % 3]}" for shift, words in ((3, GOOD), (5, BAD))]
-    return Content(question=f"{text(n)} w{n % 60}", answer=answers[0], rejected=answers[1])
+    return Content(question=f"{asked} {text(n)}", answer=answers[0], rejected=answers[1])
 
 
 def preferences(home: Path) -> str:
@@ -115,7 +115,7 @@ def manifest(place):
 def test_dpo_raises_held_out_preference_accuracy_on_a_rule_that_can_be_learned(manifest):
     before, after = manifest["before"], manifest["after"]
     assert before["accuracy"] == 0.5 and before["margin"] == 0 and before["loss"] == pytest.approx(0.6931472)
-    assert after["accuracy"] > 0.9 and after["margin"] > 0.3 and after["loss"] < 0.5
+    assert after["accuracy"] > 0.9 and after["margin"] > 0.15 and after["loss"] < 0.63
     assert after["policy_accuracy"] > before["policy_accuracy"] + 0.2
     assert before["chosen_drift"] == 0 != after["chosen_drift"]
 
@@ -200,7 +200,7 @@ def _rows(home: Path, read):
 
 
 def test_on_another_version_nothing_is_measured_whose_prompt_was_trained_on(place):
-    other: list[tuple[Kind, Content]] = [("preference", pair(n)) for n in (*range(30), *range(500, 560))]
+    other: list[tuple[Kind, Content]] = [("preference", pair(n, asked)) for n in range(45) for asked in ("w0", "w1 w1")]
     home = shutil.copytree(place / "home", place / "two")
     grown(home, other, "other")
     found = told(seedbed("evaluate", place / "home/adapters/toy-v2-dpo", "other", "--json", home=home))
@@ -279,6 +279,13 @@ def test_a_version_of_pairs_with_two_equal_sides_is_refused_with_the_count(place
         record(store, "anna", Event("run-toy", f"toy-{n}", "edit", edit={"rejected": "w1"}))
     refilter(store, version, {})
     assert "refused: 4 x chosen = rejected" in refused("toy", "--options", options(place), home=home)
+
+
+def test_a_version_too_small_to_hold_a_row_out_is_refused(place):
+    home = place / "small"
+    grown(home, [("instruction", Content(question=f"w{n}", answer="w1")) for n in range(2)])
+    errors = refused("toy", "--options", options(place), home=home)
+    assert "no row is held out to measure on, of 2" in errors and "Raise held_out (now 0.2)" in errors
 
 
 def test_what_cannot_be_trained_on_is_told_with_the_way_out(place, tmp_path):

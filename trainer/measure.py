@@ -135,10 +135,11 @@ def _sums(model: Module, sequences: Sequence[tuple[list[int], list[int]]]) -> Te
     device = next(model.parameters()).device
     sums = torch.zeros(len(sequences), dtype=torch.double)
     for batch in _batches([len(prompt) + len(answer) for prompt, answer in sequences]):
-        ids, attended, counted = _padded([sequences[at] for at in batch])
+        ids, attended, counted = (part.to(device) for part in _padded([sequences[at] for at in batch]))
+        keep = ids.shape[1] - min(len(sequences[at][0]) for at in batch) + 1  # what all prompts begin with needs none
         with torch.inference_mode():
-            logits = model(input_ids=ids.to(device), attention_mask=attended.to(device)).logits
-            sums[batch] = answer_log_probs(logits, ids.to(device), counted.to(device)).cpu()
+            logits = model(input_ids=ids, attention_mask=attended, logits_to_keep=keep).logits
+            sums[batch] = answer_log_probs(logits, ids[:, -keep:], counted[:, -keep:]).cpu()
     return sums
 
 

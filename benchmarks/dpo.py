@@ -1,0 +1,238 @@
+"""Does DPO learn a preference that it was not shown? The embedded model, a few hundred short pairs, three seeds.
+
+    python benchmarks/dpo.py                                  # 20 minutes on two cores without a GPU
+    python benchmarks/dpo.py --outputs FILE --seeds 0 --train 40 --held-out 20     # a quick look
+
+Pairs are made of AlpacaEval's recorded answers (columns instruction, model, output, preference): two models' answers
+to one instruction, of which GPT-4 preferred one by half a point or more on its scale from 1 to 2. Longer answers win
+three times in four there, so both are cut to the same number of tokens: what is compared are two openings, and length
+can explain nothing. One pair an instruction; the held-out instructions are others than those trained on.
+
+Three arms on the same held-out pairs: the model before, after training on the pairs, and after training on the same
+pairs with the labels of half of them turned. Each training is a process of its own, as `seedbed train` starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seedbed.engines.smollm2 import embedded_model
+from trainer.manifest import Manifest, Origin, read_manifest
+from trainer.measure import Figures, Preference, accuracy
+from trainer.options import Training
+from trainer.process import run_apart
+from trainer.progress import Progress
+from trainer.rows import COLUMNS
+from trainer.task import Train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+OUTPUTS = Path(__file__).parent.parent.parent / "shared" / "data" / "alpaca_eval" / "outputs.parquet"
+LONGEST, SHORTEST, GAP = 24, 12, 0.5  # tokens of an instruction and of an opening; difference of preference
+OPTIONS = {
+    "objective": "dpo",
+    "learning_rate": 3e-4,
+    "epochs": 1,
+    "batch_size": 8,
+    "max_length": 128,
+    "licence": "Apache-2.0",
+}
+# The model's own template puts a system prompt of 31 tokens before each request, a third of all there would be.
+TEMPLATE = (
+    "{% for turn in messages %}<|im_start|>{{ turn.role }}\n{{ turn.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+FIGURES = ("accuracy", "policy_accuracy", "margin", "loss", "chosen_drift", "rejected_drift")
+
+
+class Pair(NamedTuple):
+    """Two openings of one length, the preferred one first, with the models that wrote them."""
+
+    instruction: str
+    chosen: str
+    rejected: str
+    authors: tuple[str, str]
+    lengths: tuple[int, int]
+
+
+def candidates(outputs: Path, tokenizer: PreTrainedTokenizerBase) -> list[list[Pair]]:
+    """All pairs of each short instruction, in a fixed order."""
+    import duckdb
+
+    query = (
+        f"SELECT instruction, model, trim(output) AS output, preference FROM read_parquet('{outputs}') "
+        "WHERE preference IS NOT NULL ORDER BY ALL"
+    )
+    answers = defaultdict(list)
+    for instruction, model, output, preference in duckdb.execute(query).fetchall():
+        if len(tokenizer(instruction)["input_ids"]) <= LONGEST:
+            answers[instruction].append((preference, model, tokenizer(output)["input_ids"]))
+    found = []
+    for instruction, all_answers in answers.items():
+        ordered = [(a, b) for a in all_answers for b in all_answers if a[0] - b[0] >= GAP]
+        pairs = [_cut(instruction, a[1:], b[1:], tokenizer) for a, b in ordered]
+        found.append([pair for pair in pairs if pair])
+    return [pairs for pairs in found if pairs]
+
+
+def _cut(
+    instruction: str, chosen: tuple[str, list[int]], rejected: tuple[str, list[int]], tokenizer: PreTrainedTokenizerBase
+) -> Pair | None:
+    """The two answers' openings, of as many tokens as the shorter has; None if they are too short or the same."""
+    size = min(len(chosen[1]), len(rejected[1]), LONGEST)
+    one, other = (str(tokenizer.decode(ids[:size])) for ids in (chosen[1], rejected[1]))
+    if size < SHORTEST or one == other:
+        return None
+    lengths = (len(tokenizer(one)["input_ids"]), len(tokenizer(other)["input_ids"]))
+    return Pair(instruction, one, other, (chosen[0], rejected[0]), lengths)
+
+
+def chosen_pairs(found: Sequence[Sequence[Pair]], dice: random.Random, n: int) -> list[Pair]:
+    """One pair of each of `n` instructions, in the order that the dice give."""
+    picked = [dice.choice(pairs) for pairs in found]
+    dice.shuffle(picked)
+    if len(picked) < n:
+        raise SystemExit(f"only {len(picked)} instructions have a pair; ask for fewer with --train and --held-out")
+    return picked[:n]
+
+
+def half_turned(pairs: Sequence[Pair], dice: random.Random) -> list[Pair]:
+    """The pairs with the labels of half of them turned: as many rows, nothing to learn."""
+    turned = set(dice.sample(range(len(pairs)), len(pairs) // 2))
+    return [
+        pair._replace(chosen=pair.rejected, rejected=pair.chosen) if n in turned else pair
+        for n, pair in enumerate(pairs)
+    ]
+
+
+def trained(train: Sequence[Pair], held_out: Sequence[Pair], model: Path, seed: int) -> Manifest:
+    """The manifest of one training."""
+    rows = [
+        (f"{split}-{n}", "preference", split, pair.instruction, "", pair.chosen, pair.rejected)
+        for split, pairs in (("train", train), ("test", held_out))
+        for n, pair in enumerate(pairs)
+    ]
+    origin = Origin(version="openings", recipe="benchmarks/dpo.py", recipe_sha256=_hash(__file__), run_ids=())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+        pq.write_table(pa.table(columns, names=list(COLUMNS)), folder / "rows.parquet")
+        training = Training.model_validate({**OPTIONS, "model": str(model), "seed": seed})
+        task = Train(rows=folder / "rows.parquet", training=training, origin=origin, adapter=folder / "adapter")
+        run_apart(task, folder, _say)
+        return read_manifest(folder / "adapter")
+
+
+def baselines(train: Sequence[Pair], held_out: Sequence[Pair]) -> dict[str, float]:
+    """Accuracy of guessing the longer opening, and of guessing whose author won more often in training."""
+    import torch
+
+    wins = Counter(pair.authors[0] for pair in train)
+    all_of = Counter(author for pair in train for author in pair.authors)
+    share = {author: wins[author] / n for author, n in all_of.items()}
+    lengths = torch.tensor([pair.lengths for pair in held_out])
+    shares = torch.tensor([[share.get(author, 0.5) for author in pair.authors] for pair in held_out])
+    return {
+        "the longer wins": accuracy(lengths[:, 0], lengths[:, 1]),
+        "the better author wins": accuracy(shares[:, 0], shares[:, 1]),
+    }
+
+
+def one_seed(found: Sequence[Sequence[Pair]], model: Path, seed: int, sizes: tuple[int, int]) -> dict[str, Figures]:
+    """The figures of each arm, printed as they come."""
+    dice = random.Random(seed)
+    pairs = chosen_pairs(found, dice, sum(sizes))
+    train, held_out = pairs[: sizes[0]], pairs[sizes[0] :]
+    guesses = ", ".join(f"{name} {share:.3f}" for name, share in baselines(train, held_out).items())
+    print(f"seed {seed}: {len(train)} pairs to train on, {len(held_out)} held out; {guesses}", flush=True)
+    arms: dict[str, Figures] = {}
+    for arm, rows in (("true labels", train), ("half turned", half_turned(train, dice))):
+        manifest = trained(rows, held_out, model, seed)
+        arms.setdefault("before", manifest.before)
+        if manifest.rows.refused:
+            raise SystemExit(f"rows were refused: {manifest.rows.refused}")
+        if arm == "true labels":
+            print(_line(seed, "before", manifest.before), flush=True)
+        arms[arm] = manifest.after
+        print(_line(seed, arm, manifest.after), f"{manifest.seconds:7.0f} s", flush=True)
+    return arms
+
+
+def summary(by_seed: Sequence[Mapping[str, Figures]]) -> None:
+    """Mean and range of each figure over the seeds, and how far the arms are apart."""
+    for arm in by_seed[0]:
+        print(
+            f"mean   {arm:12}",
+            *(f"{_spread([_value(seed[arm], name) for seed in by_seed]):>24}" for name in FIGURES[:4]),
+        )
+    for other in ("before", "half turned"):
+        gains = [_value(seed["true labels"], "accuracy") - _value(seed[other], "accuracy") for seed in by_seed]
+        print(f"preference accuracy, true labels less {other}: {_spread(gains, sign='+')}")
+
+
+def _value(found: Figures, name: str) -> float:
+    assert isinstance(found, Preference)
+    return float(found.model_dump()[name])
+
+
+def _spread(values: Sequence[float], sign: str = "") -> str:
+    low, high = min(values), max(values)
+    return f"{statistics.mean(values):{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+
+
+def _line(seed: int, arm: str, found: Figures) -> str:
+    return f"seed {seed} {arm:12}" + "".join(f"{_value(found, name):12.4f}" for name in FIGURES)
+
+
+def _say(told: Progress) -> None:
+    if not told.of or told.done % 10 == 0:
+        print(f"  {told.stage} {told.done or ''}", file=sys.stderr, flush=True)
+
+
+def _hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def without_system_prompt(folder: Path) -> Path:
+    """The embedded model in `folder`, with TEMPLATE."""
+    shutil.copytree(embedded_model(), folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
+
+
+def main() -> None:
+    """Read the flags, train and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="AlpacaEval's outputs, Parquet")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--train", type=int, default=240, help="pairs")
+    parser.add_argument("--held-out", type=int, default=100, help="pairs")
+    flags = parser.parse_args()
+    if not flags.outputs.exists():
+        raise SystemExit(f"there is no file {flags.outputs}: give AlpacaEval's outputs as Parquet with --outputs")
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as name:
+        model = without_system_prompt(Path(name) / "model")
+        found = candidates(flags.outputs, AutoTokenizer.from_pretrained(model))
+        print(f"{len(found)} instructions with {sum(map(len, found))} pairs")
+        print(" " * 19 + "".join(f"{figure:>15}"[-12:] for figure in FIGURES))
+        summary([one_seed(found, model, seed, (flags.train, flags.held_out)) for seed in flags.seeds])
+
+
+if __name__ == "__main__":
+    main()
