@@ -168,12 +168,13 @@ def one_seed(found: Sequence[Sequence[Pair]], model: Path, seed: int, sizes: tup
         if arm == "true labels":
             print(_line(seed, "before", manifest.before), flush=True)
         arms[arm] = manifest.after
-        print(_line(seed, arm, manifest.after), f"{manifest.seconds:7.0f} s", flush=True)
+        print(_line(seed, arm, manifest.after), f"{manifest.seconds:8.0f}", flush=True)
     return arms
 
 
 def summary(by_seed: Sequence[Mapping[str, Figures]]) -> None:
     """Mean and range of each figure over the seeds, and how far the arms are apart."""
+    print(f"mean over the seeds (and range): {', '.join(FIGURES[:4])}")
     for arm in by_seed[0]:
         print(
             f"mean   {arm:12}",
@@ -195,7 +196,7 @@ def _spread(values: Sequence[float], sign: str = "") -> str:
 
 
 def _line(seed: int, arm: str, found: Figures) -> str:
-    return f"seed {seed} {arm:12}" + "".join(f"{_value(found, name):12.4f}" for name in FIGURES)
+    return f"seed {seed} {arm:12}" + "".join(f"{_value(found, name):17.4f}" for name in FIGURES)
 
 
 def _say(told: Progress) -> None:
@@ -230,7 +231,7 @@ def main() -> None:
         model = without_system_prompt(Path(name) / "model")
         found = candidates(flags.outputs, AutoTokenizer.from_pretrained(model))
         print(f"{len(found)} instructions with {sum(map(len, found))} pairs")
-        print(" " * 19 + "".join(f"{figure:>15}"[-12:] for figure in FIGURES))
+        print(" " * 19 + "".join(f"{figure:>17}" for figure in FIGURES) + "  seconds")
         summary([one_seed(found, model, seed, (flags.train, flags.held_out)) for seed in flags.seeds])
 
 

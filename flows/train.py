@@ -76,7 +76,10 @@ def evaluate(store: Store, adapter: Path, name: str, model: str, tell: Tell) -> 
     manifest = read_manifest(adapter)
     version = find_version(store, name or manifest.origin.version)
     training = manifest.training.model_copy(update={"model": model} if model else {})
-    locate(training.model)
+    try:
+        locate(training.model)
+    except InputError as error:
+        raise InputError(f"{error}. Where the adapter's base model is now is told with --model") from error
     tables, used = version_batches(store, version, held_out=training.held_out), read_used(adapter)
     if version == manifest.origin.version:
         seen, found = 0, _held_out(tables, used)

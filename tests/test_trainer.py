@@ -315,6 +315,8 @@ def test_faults_of_a_file_of_options_are_told_with_line_and_remedy(place, tmp_pa
 def test_an_adapter_that_is_none_or_of_other_rows_is_not_measured(place, tmp_path):
     done = seedbed("evaluate", place / "model", home=place / "home")
     assert done.returncode == 2 and "there is no adapter in" in done.stderr
+    done = seedbed("evaluate", place / "home/adapters/toy-v2-dpo", "--model", "gone/a/way", home=place / "home")
+    assert done.returncode == 2 and "no model folder 'gone/a/way'" in done.stderr and "--model" in done.stderr
     home = tmp_path / "home"
     grown(home, [("preference", pair(n)) for n in range(80)])
     with Store(home).writing() as db:

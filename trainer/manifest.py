@@ -21,7 +21,7 @@ from trainer.measure import Likelihood, Preference
 from trainer.options import Training
 from trainer.rows import Fit, Row
 
-MANIFEST, ROWS = "manifest.json", "rows.jsonl"
+MANIFEST, ROWS, WEIGHTS = "manifest.json", "rows.jsonl", "adapter_model.safetensors"
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 TRAIN, HELD_OUT, REFUSED = "train", "held out", "refused: "
 
@@ -118,11 +118,11 @@ def write(folder: Path, manifest: Manifest, rows: Sequence[Row], fit: Fit) -> No
 
 
 def read_manifest(adapter: Path) -> Manifest:
-    """The manifest of an adapter's folder. Raises InputError where there is none that can be read."""
+    """The manifest of an adapter's folder. Raises InputError where there is none that can be read, or no weights."""
     path = adapter / MANIFEST
     remedy = "Give the folder of an adapter that `seedbed train` made"
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        manifest = Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InputError(
             f"there is no adapter in {adapter}: {path} cannot be read ({error.strerror}). {remedy}"
@@ -131,6 +131,9 @@ def read_manifest(adapter: Path) -> Manifest:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"{path} is no manifest of an adapter: {where or 'it'}: {first['msg']}. {remedy}") from error
+    if not (adapter / WEIGHTS).exists():
+        raise InputError(f"{adapter} has a manifest, but no {WEIGHTS}. {remedy}, whole")
+    return manifest
 
 
 def read_used(adapter: Path) -> list[Used]:
