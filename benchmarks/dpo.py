@@ -1,15 +1,21 @@
 """Does DPO learn a preference that it was not shown? The embedded model, a few hundred short pairs, three seeds.
 
-    python benchmarks/dpo.py                                  # 20 minutes on two cores without a GPU
-    python benchmarks/dpo.py --outputs FILE --seeds 0 --train 40 --held-out 20     # a quick look
+    python benchmarks/dpo.py                                           # judged pairs
+    python benchmarks/dpo.py --pairs matched --train 120
+    python benchmarks/dpo.py --seeds 0 --train 24 --held-out 16        # a quick look
 
-Pairs are made of AlpacaEval's recorded answers (columns instruction, model, output, preference): two models' answers
-to one instruction, of which GPT-4 preferred one by half a point or more on its scale from 1 to 2. Longer answers win
-three times in four there, so both are cut to the same number of tokens: what is compared are two openings, and length
-can explain nothing. One pair an instruction; the held-out instructions are others than those trained on.
+Pairs are made of AlpacaEval's recorded answers (columns instruction, model, output, preference, annotator), cut to so
+few tokens that they are openings, both sides to the same number: length can explain nothing.
 
-Three arms on the same held-out pairs: the model before, after training on the pairs, and after training on the same
-pairs with the labels of half of them turned. Each training is a process of its own, as `seedbed train` starts it.
+`matched`: the chosen side answers the instruction, the rejected one is the same model's answer to another instruction.
+The label is true by construction, and neither who wrote it nor how can explain it.
+
+`judged`: two models' answers to one instruction, of which one judge (GPT-4, in one of two settings) preferred one by
+a tenth of a point or more on its scale from 1 to 2. The judge read whole answers, and who wrote them explains much.
+
+The held-out instructions are others than those trained on. Three arms on the same held-out pairs: the model before,
+after training on the pairs, and after training on the same pairs with the labels of half of them turned. Each
+training is a process of its own, as `seedbed train` starts it.
 """
 
 from __future__ import annotations
@@ -22,7 +28,8 @@ import statistics
 import sys
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice, pairwise, permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,7 +49,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 OUTPUTS = Path(__file__).parent.parent.parent / "shared" / "data" / "alpaca_eval" / "outputs.parquet"
-LONGEST, SHORTEST, GAP = 24, 12, 0.5  # tokens of an instruction and of an opening; difference of preference
+ASKED, LONGEST, SHORTEST = 32, 20, 10  # tokens of an instruction and of an opening
+GAP = 0.1  # of preference, from 1 to 2
 OPTIONS = {
     "objective": "dpo",
     "learning_rate": 3e-4,
@@ -69,45 +77,76 @@ class Pair(NamedTuple):
     lengths: tuple[int, int]
 
 
-def candidates(outputs: Path, tokenizer: PreTrainedTokenizerBase) -> list[list[Pair]]:
-    """All pairs of each short instruction, in a fixed order."""
+class Answer(NamedTuple):
+    """A recorded answer's first tokens, and what a judge gave it, None where nobody did."""
+
+    judge: str
+    preference: float | None
+    author: str
+    ids: list[int]
+
+
+Asked = tuple[str, list[Answer]]
+Cut = Callable[[str, Answer, Answer], Pair | None]
+
+
+def read_answers(outputs: Path, tokenizer: PreTrainedTokenizerBase) -> list[Asked]:
+    """The short instructions with their answers, in a fixed order."""
     import duckdb
 
-    query = (
-        f"SELECT instruction, model, trim(output) AS output, preference FROM read_parquet('{outputs}') "
-        "WHERE preference IS NOT NULL ORDER BY ALL"
-    )
+    query = "SELECT instruction, annotator, preference, model, trim(output) AS output FROM read_parquet(?) ORDER BY ALL"
     answers = defaultdict(list)
-    for instruction, model, output, preference in duckdb.execute(query).fetchall():
-        if len(tokenizer(instruction)["input_ids"]) <= LONGEST:
-            answers[instruction].append((preference, model, tokenizer(output)["input_ids"]))
-    found = []
-    for instruction, all_answers in answers.items():
-        ordered = [(a, b) for a in all_answers for b in all_answers if a[0] - b[0] >= GAP]
-        pairs = [_cut(instruction, a[1:], b[1:], tokenizer) for a, b in ordered]
-        found.append([pair for pair in pairs if pair])
-    return [pairs for pairs in found if pairs]
+    for instruction, judge, preference, model, output in duckdb.execute(query, [str(outputs)]).fetchall():
+        ids = list(tokenizer(output)["input_ids"])[:LONGEST]
+        answers[instruction].append(Answer(judge or "", preference, model, ids))
+    short = (instruction for instruction in answers if len(tokenizer(instruction)["input_ids"]) <= ASKED)
+    return [(instruction, answers[instruction]) for instruction in short]
 
 
-def _cut(
-    instruction: str, chosen: tuple[str, list[int]], rejected: tuple[str, list[int]], tokenizer: PreTrainedTokenizerBase
-) -> Pair | None:
-    """The two answers' openings, of as many tokens as the shorter has; None if they are too short or the same."""
-    size = min(len(chosen[1]), len(rejected[1]), LONGEST)
-    one, other = (str(tokenizer.decode(ids[:size])) for ids in (chosen[1], rejected[1]))
-    if size < SHORTEST or one == other:
-        return None
-    lengths = (len(tokenizer(one)["input_ids"]), len(tokenizer(other)["input_ids"]))
-    return Pair(instruction, one, other, (chosen[0], rejected[0]), lengths)
+def cutting(tokenizer: PreTrainedTokenizerBase) -> Cut:
+    """How two answers become a pair, as short as the shorter; None if that is too short, or if they are the same."""
+
+    def cut(instruction: str, chosen: Answer, rejected: Answer) -> Pair | None:
+        size = min(len(chosen.ids), len(rejected.ids))
+        one, other = (str(tokenizer.decode(answer.ids[:size])) for answer in (chosen, rejected))
+        if size < SHORTEST or one == other:
+            return None
+        lengths = (len(tokenizer(one)["input_ids"]), len(tokenizer(other)["input_ids"]))
+        return Pair(instruction, one, other, (chosen.author, rejected.author), lengths)
+
+    return cut
 
 
-def chosen_pairs(found: Sequence[Sequence[Pair]], dice: random.Random, n: int) -> list[Pair]:
-    """One pair of each of `n` instructions, in the order that the dice give."""
-    picked = [dice.choice(pairs) for pairs in found]
-    dice.shuffle(picked)
-    if len(picked) < n:
-        raise SystemExit(f"only {len(picked)} instructions have a pair; ask for fewer with --train and --held-out")
-    return picked[:n]
+def matched(asked: Sequence[Asked], cut: Cut, dice: random.Random) -> Iterator[Pair]:
+    """One pair an instruction: an answer to it, and the same author's answer to the instruction before it."""
+    for (_, wrong), (instruction, right) in pairwise(asked):
+        chosen = dice.choice(right)
+        rejected = next(answer for answer in wrong if answer.author == chosen.author)
+        if pair := cut(instruction, chosen, rejected):
+            yield pair
+
+
+def judged(asked: Sequence[Asked], cut: Cut, dice: random.Random) -> Iterator[Pair]:
+    """All pairs that one judge has decided."""
+    for instruction, answers in asked:
+        for a, b in permutations([answer for answer in answers if answer.preference is not None], 2):
+            decided = a.judge == b.judge and (a.preference or 0) - (b.preference or 0) >= GAP
+            if decided and (pair := cut(instruction, a, b)):
+                yield pair
+
+
+KINDS = {"matched": matched, "judged": judged}
+
+
+def split(asked: Sequence[Asked], kind: str, cut: Cut, dice: random.Random, sizes: tuple[int, int]) -> list[list[Pair]]:
+    """So many pairs to train on, and so many held out, made of other instructions."""
+    asked = dice.sample(asked, len(asked))
+    share = sizes[1] / sum(sizes)
+    parts = [asked[round(share * len(asked)) :], asked[: round(share * len(asked))]]
+    pairs = [list(islice(KINDS[kind](part, cut, dice), n)) for part, n in zip(parts, sizes, strict=True)]
+    if [len(part) for part in pairs] != list(sizes):
+        raise SystemExit(f"only {list(map(len, pairs))} pairs are there; ask for fewer with --train and --held-out")
+    return pairs
 
 
 def half_turned(pairs: Sequence[Pair], dice: random.Random) -> list[Pair]:
@@ -152,15 +191,13 @@ def baselines(train: Sequence[Pair], held_out: Sequence[Pair]) -> dict[str, floa
     }
 
 
-def one_seed(found: Sequence[Sequence[Pair]], model: Path, seed: int, sizes: tuple[int, int]) -> dict[str, Figures]:
+def one_seed(parts: Sequence[Sequence[Pair]], model: Path, seed: int) -> dict[str, Figures]:
     """The figures of each arm, printed as they come."""
-    dice = random.Random(seed)
-    pairs = chosen_pairs(found, dice, sum(sizes))
-    train, held_out = pairs[: sizes[0]], pairs[sizes[0] :]
+    train, held_out = parts
     guesses = ", ".join(f"{name} {share:.3f}" for name, share in baselines(train, held_out).items())
     print(f"seed {seed}: {len(train)} pairs to train on, {len(held_out)} held out; {guesses}", flush=True)
     arms: dict[str, Figures] = {}
-    for arm, rows in (("true labels", train), ("half turned", half_turned(train, dice))):
+    for arm, rows in (("true labels", train), ("half turned", half_turned(train, random.Random(seed)))):
         manifest = trained(rows, held_out, model, seed)
         arms.setdefault("before", manifest.before)
         if manifest.rows.refused:
@@ -219,6 +256,7 @@ def main() -> None:
     """Read the flags, train and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="AlpacaEval's outputs, Parquet")
+    parser.add_argument("--pairs", choices=list(KINDS), default="judged")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--train", type=int, default=240, help="pairs")
     parser.add_argument("--held-out", type=int, default=100, help="pairs")
@@ -229,10 +267,12 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         model = without_system_prompt(Path(name) / "model")
-        found = candidates(flags.outputs, AutoTokenizer.from_pretrained(model))
-        print(f"{len(found)} instructions with {sum(map(len, found))} pairs")
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        asked, cut, sizes = read_answers(flags.outputs, tokenizer), cutting(tokenizer), (flags.train, flags.held_out)
+        print(f"{flags.pairs} pairs of {len(asked)} instructions")
         print(" " * 19 + "".join(f"{figure:>17}" for figure in FIGURES) + "  seconds")
-        summary([one_seed(found, model, seed, (flags.train, flags.held_out)) for seed in flags.seeds])
+        parts = {seed: split(asked, flags.pairs, cut, random.Random(seed), sizes) for seed in flags.seeds}
+        summary([one_seed(parts[seed], model, seed) for seed in flags.seeds])
 
 
 if __name__ == "__main__":

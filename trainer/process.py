@@ -87,7 +87,7 @@ def _started(paper: Path, errors: int, offline: bool) -> Iterator[subprocess.Pop
 def _environment(offline: bool) -> dict[str, str]:
     """Ours, with one GPU, our code, and no calls home: TRL reports every trainer that is made unless told not to."""
     more = {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")])),
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",

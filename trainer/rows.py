@@ -39,8 +39,8 @@ class Row:
 
     @property
     def prompt_hash(self) -> str:
-        """The same for prompts that differ in case and outer white space only, as a version's split sees them."""
-        return hashlib.blake2b(self.prompt.strip().lower().encode(), digest_size=8).hexdigest()
+        """The same for prompts that differ in case and white space only, which a version's split takes for one too."""
+        return hashlib.blake2b(" ".join(self.prompt.casefold().split()).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
