@@ -20,7 +20,7 @@ from seedbed.store.reviews import Event, record
 from seedbed.store.rows import Judged, add_tables, judged_tables
 from seedbed.store.runs import begin, end
 from seedbed.store.versions import freeze, refilter
-from tests.test_run import seedbed, start
+from tests import test_run
 from tests.tiny_model import BAD, GOOD, text, tiny_model
 from trainer.options import read_training
 
@@ -34,6 +34,10 @@ FAST = {
     "held_out": 0.2,
     "licence": "MIT",
 }
+
+
+def seedbed(*arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
+    return test_run.seedbed(*arguments, home=home, CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
 
 
 def grown(home: Path, contents: list[tuple[Kind, Content]], name: str = "toy") -> str:
@@ -224,7 +228,7 @@ def children(pid: int) -> list[int]:
 
 def begun(place: Path, home: Path, sign: str) -> tuple[subprocess.Popen[str], int]:
     """A long training on its way, once it has said `sign` on stderr; and its child."""
-    process = start("train", "toy", "--options", options(place, epochs=10_000, objective="dpo"), home=home)
+    process = test_run.start("train", "toy", "--options", options(place, epochs=10_000, objective="dpo"), home=home)
     assert process.stderr
     for line in process.stderr:
         if sign in line:
@@ -325,6 +329,16 @@ def test_an_adapter_that_is_none_or_of_other_rows_is_not_measured(place, tmp_pat
         db.execute("UPDATE base.samples SET answer = answer || ' w1'")
     done = seedbed("evaluate", place / "home/adapters/toy-v2-dpo", home=home)
     assert done.returncode == 2 and "is not the toy-v2 that" in done.stderr and "--home" in done.stderr
+
+
+def test_an_adapter_is_not_measured_on_another_base_model(place):
+    other = tiny_model(place / "other")
+    (other / "config.json").write_text((other / "config.json").read_text() + "\n")
+    adapter = place / "home/adapters/toy-v2-dpo"
+    done = seedbed("evaluate", adapter, "--model", other, home=place / "home")
+    assert done.returncode == 2 and "but the adapter was trained on files:" in done.stderr
+    (other / "config.json").write_text((place / "model/config.json").read_text())
+    assert seedbed("evaluate", adapter, "--model", other, home=place / "home").returncode == 0, "only moved"
 
 
 def test_without_trl_the_command_says_what_to_install(place):
