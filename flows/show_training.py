@@ -91,7 +91,7 @@ def show_evaluated(console: Console, evaluated: Evaluated) -> None:
 def _table(columns: dict[str, Figures], rows: int, change: bool = False) -> Table:
     """One line a figure; `change` adds the last column less the first."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"on {rows} held-out rows")
+    table.add_column(f"held-out rows: {rows}")
     for name in [*columns, *(["change"] if change else [])]:
         table.add_column(name, justify="right")
     values = [found.model_dump() for found in columns.values()]

@@ -296,6 +296,7 @@ def test_what_cannot_be_trained_on_is_told_with_the_way_out(place, tmp_path):
     home = shutil.copytree(place / "home", tmp_path / "home", ignore=shutil.ignore_patterns("adapters"))
     absent = refused("toy", "--model", "models/of/none", home=home)
     assert "no model folder 'models/of/none'" in absent and "config.json" in absent
+    assert "it has no config.json" in refused("toy", "--model", place / "home", home=home)
     assert "is an adapter, not a model" in refused("toy", "--model", place / "home/adapters/toy-v2-dpo", home=home)
     assert "write --objective sft or dpo" in refused("toy", "--objective", "ppo", home=home)
     assert "no version, recipe or run" in refused("nothing", "--model", place / "model", home=home)
