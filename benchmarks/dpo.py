@@ -1,7 +1,7 @@
 """Does DPO learn a preference that it was not shown? The embedded model, a few hundred short pairs, three seeds.
 
     python benchmarks/dpo.py                                           # judged pairs
-    python benchmarks/dpo.py --pairs matched --train 120
+    python benchmarks/dpo.py --pairs matched --train 80
     python benchmarks/dpo.py --seeds 0 --train 24 --held-out 16        # a quick look
 
 Pairs are made of AlpacaEval's recorded answers (columns instruction, model, output, preference, annotator), cut to so
@@ -53,7 +53,7 @@ ASKED, LONGEST, SHORTEST = 32, 20, 10  # tokens of an instruction and of an open
 GAP = 0.1  # of preference, from 1 to 2
 OPTIONS = {
     "objective": "dpo",
-    "learning_rate": 3e-4,
+    "learning_rate": 5e-4,
     "epochs": 1,
     "batch_size": 8,
     "max_length": 128,
@@ -258,8 +258,8 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="AlpacaEval's outputs, Parquet")
     parser.add_argument("--pairs", choices=list(KINDS), default="judged")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--train", type=int, default=240, help="pairs")
-    parser.add_argument("--held-out", type=int, default=100, help="pairs")
+    parser.add_argument("--train", type=int, default=160, help="pairs")
+    parser.add_argument("--held-out", type=int, default=80, help="pairs")
     flags = parser.parse_args()
     if not flags.outputs.exists():
         raise SystemExit(f"there is no file {flags.outputs}: give AlpacaEval's outputs as Parquet with --outputs")

@@ -7,7 +7,6 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,7 +168,12 @@ def _settle(made: Path, wanted: Path) -> Path:
     for path in made.iterdir():
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-    names = (wanted.with_name(f"{wanted.name}-{n}") if n > 1 else wanted for n in count(1))
-    target = next(name for name in names if not name.exists())
-    made.replace(target)
-    return target
+    target, n = wanted, 1
+    while True:
+        try:
+            return made.replace(target)
+        except OSError:
+            if not target.exists():
+                raise
+        n += 1
+        target = wanted.with_name(f"{wanted.name}-{n}")

@@ -12,88 +12,21 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import yaml
 
-from seedbed.records import Content, Kind, Sample
+from seedbed.records import Content, Kind
 from seedbed.store import Store
 from seedbed.store.reviews import Event, record
-from seedbed.store.rows import Judged, add_tables, judged_tables
-from seedbed.store.runs import begin, end
-from seedbed.store.versions import freeze, refilter
+from seedbed.store.versions import refilter
 from tests import test_run
-from tests.tiny_model import BAD, GOOD, text, tiny_model
+from tests.tiny_model import GOOD, text, tiny_model
+from tests.tiny_version import BATCH, EPOCHS, grown, options, pair, preferences
 from trainer.options import read_training
 
 ROOT = Path(__file__).parent.parent
-EPOCHS, BATCH = 10, 16
-FAST = {
-    "epochs": EPOCHS,
-    "batch_size": BATCH,
-    "learning_rate": 1e-2,
-    "max_length": 40,
-    "held_out": 0.2,
-    "licence": "MIT",
-}
 
 
 def seedbed(*arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
     return test_run.seedbed(*arguments, home=home, CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
-
-
-def grown(home: Path, contents: list[tuple[Kind, Content]], name: str = "toy") -> str:
-    """A version of samples (kind and content) over four leaves, as a run would have left them."""
-    store, run_id = Store(home), f"run-{name}"
-    targets = [("hand", f"leaf{n}", len(contents), "") for n in range(4)]
-    begin(store, run_id, name, '{"curate": []}', {}, targets)
-    judged = [
-        Judged(
-            n,
-            Sample(
-                sample_id=f"{name}-{n}",
-                kind=kind,
-                method="hand",
-                leaf=f"leaf{n % 4}",
-                ordinal=n,
-                attempt=0,
-                content=content,
-                status="kept",
-            ),
-            (),
-        )
-        for n, (kind, content) in enumerate(contents)
-    ]
-    with store.writing() as db:
-        add_tables(db, judged_tables(run_id, judged))
-    end(store, run_id, "done", "", 1.0, 0)
-    return freeze(store, run_id, [(run_id, method, leaf) for method, leaf, *_ in targets]).version
-
-
-def pair(n: int, asked: str = "w0") -> Content:
-    """A rule to learn: a good word is preferred to a bad one, whatever stands beside it. Sixty prompts an `asked`."""
-    answers = [f"{text(n + shift, n=2)} {words[n % 3]}" for shift, words in ((3, GOOD), (5, BAD))]
-    return Content(question=f"{asked} {text(n)}", answer=answers[0], rejected=answers[1])
-
-
-def preferences(home: Path) -> str:
-    """Eighty good pairs, and seven rows that no DPO should see."""
-    long = text(1, n=45)
-    bad: list[tuple[Kind, Content]] = [
-        ("preference", Content(question="w1 w2", answer=long, rejected="w1")),
-        ("instruction", Content(question="w3 w4", answer="w5")),
-        *[("preference", Content(question=f"w7 w{n}", answer="w5 w6", rejected="w9")) for n in range(5)],
-    ]
-    version = grown(home, [("preference", pair(n)) for n in range(80)] + bad)
-    store = Store(home)
-    edits = ["w5 w6", "w5  w6 ", "", "", "w5 w6"]  # people can make of a pair what no generator does
-    for n, rejected in enumerate(edits, start=82):
-        record(store, "anna", Event("run-toy", f"toy-{n}", "edit", edit={"rejected": rejected}))
-    return refilter(store, version, {}).version
-
-
-def options(folder: Path, **more: object) -> Path:
-    path = folder / "options.yaml"
-    path.write_text(yaml.safe_dump({**FAST, "model": str(folder / "model"), **more}))
-    return path
 
 
 def told(done: subprocess.CompletedProcess[str]):
@@ -157,16 +90,16 @@ def test_evaluate_repeats_the_recorded_figures_to_the_last_digit(place, manifest
 
 
 def test_the_same_seed_gives_the_same_adapter_and_the_report_says_what_to_do_next(place, manifest):
-    command = ("train", "toy-v2", "--options", options(place), "--objective", "dpo", "--out", place / "again")
-    done = seedbed(*command, home=place / "home")
+    done = seedbed("train", "toy-v2", "--options", options(place), "--objective", "dpo", home=place / "home")
     assert done.returncode == 0, done.stderr
-    again = json.loads((place / "again/manifest.json").read_text())
+    second = place / "home/adapters/toy-v2-dpo-2"
+    again = json.loads((second / "manifest.json").read_text())
     assert {**again, "seconds": 0, "created_at": ""} == {**manifest, "seconds": 0, "created_at": ""}
-    weights = [folder / "adapter_model.safetensors" for folder in (place / "again", place / "home/adapters/toy-v2-dpo")]
+    weights = [folder / "adapter_model.safetensors" for folder in (second, place / "home/adapters/toy-v2-dpo")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     shown = " ".join(done.stdout.split())
     assert "7 refused: 3 x chosen = rejected, 2 x empty answer" in shown
-    assert "preference accuracy (implicit reward) 0.5000" in shown and f"seedbed evaluate {place}/again" in shown
+    assert "preference accuracy (implicit reward) 0.5000" in shown and f"seedbed evaluate {second}" in shown
     assert "training" in done.stderr, "progress goes to stderr"
 
 
@@ -215,8 +148,8 @@ def test_on_another_version_nothing_is_measured_whose_prompt_was_trained_on(plac
 def test_sft_makes_held_out_answers_likelier_and_is_what_answers_are_trained_by(place):
     home = place / "sft"
     grown(home, [("instruction", Content(question=text(n), answer=f"{GOOD[n % 2]} clear true")) for n in range(60)])
-    found = told(seedbed("train", "toy", "--options", options(place), "--json", home=home))
-    assert found["training"]["objective"] == "sft" and found["adapter"].endswith("adapters/toy-v1-sft")
+    found = told(seedbed("train", "toy", "--options", options(place), "--out", place / "mine", "--json", home=home))
+    assert found["training"]["objective"] == "sft" and found["adapter"] == str(place / "mine")
     assert found["after"]["loss"] < found["before"]["loss"] - 1
     assert found["after"]["perplexity"] < found["before"]["perplexity"] / 2
     assert found["rows"]["refused"] == {}
