@@ -1,4 +1,5 @@
 # make quickstart   install, then run the main job on the embedded model
+# make train        install what `seedbed train` needs besides
 # make test         install what the tests need, check, and pass the tests
 # make check        ruff, mypy strict, import-linter
 # make lock         compile requirements/*.txt anew from pyproject.toml
@@ -7,10 +8,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check lock clean
+.PHONY: quickstart train test check lock clean
 
 quickstart: $(VENV)/core
 	$(BIN)/seedbed run recipes/starter.yaml
+
+# dev.txt pins these too, and everything that they need; as constraints, its pins install nothing else.
+train: $(VENV)/core
+	$(BIN)/python -m pip install --quiet -c requirements/dev.txt trl peft
 
 test: check
 	$(BIN)/python -m pytest -q

@@ -15,6 +15,7 @@ import typer
 from flows.cli_ablate import ablate
 from flows.cli_publish import push
 from flows.cli_schedule import schedule
+from flows.cli_training import evaluate, train
 from flows.cli_versions import diff, export, refilter, versions
 from flows.terminal import HOME, Home, Json, RecipePath, console, here, open_store, print_json, program
 
@@ -166,10 +167,12 @@ def _exit_code(error: Exception) -> int | None:
     from seedbed.prompts import BadPrompt
     from seedbed.store import StoreError
     from seedbed.yamlfile import BadInput
+    from trainer.process import TrainingFailed
 
     if isinstance(error, BadInput | InputError | BadPrompt):
         return 2
-    return 1 if isinstance(error, StoreError | EngineError | RunBusy | HubError | OSError) else None
+    ours = StoreError | EngineError | RunBusy | HubError | TrainingFailed | OSError
+    return 1 if isinstance(error, ours) else None
 
 
 def _grow(recipe: Path, home: Path, rows: int | None, only_new: bool = False) -> Outcome:
@@ -200,5 +203,5 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-for command in (export, versions, diff, refilter, push, ablate, schedule):
+for command in (export, versions, diff, refilter, train, evaluate, push, ablate, schedule):
     app.command()(command)

