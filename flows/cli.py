@@ -64,7 +64,8 @@ def preview(
 @app.command()
 def status(home: Home = HOME, as_json: Json = False) -> None:
     """All runs, and the leaves of the latest."""
-    from flows.show import runs, show_runs
+    from flows.show import show_runs
+    from seedbed.standing import runs
 
     store = open_store(home)
     found = runs(store)
