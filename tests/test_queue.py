@@ -171,7 +171,8 @@ def test_second_opinions_are_given_on_what_one_other_has_decided_also_at_once(st
 TAKER = """
     import sys
     from pathlib import Path
-        from seedbed.store.filters import Filter
+    from seedbed.store import Store
+    from seedbed.store.filters import Filter
     from seedbed.store.leases import record_and_take, take
     from seedbed.store.queue import plan
     from seedbed.store.reviews import Event
