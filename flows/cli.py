@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from flows.cli_review import review
 from flows.cli_versions import diff, export, refilter, versions
 from flows.terminal import HOME, Home, Json, RecipePath, console, here, open_store, print_json, program
 
@@ -187,5 +188,5 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-for command in (export, versions, diff, refilter):
+for command in (export, versions, diff, refilter, review):
     app.command()(command)

@@ -12,7 +12,7 @@ import pytest
 
 from seedbed.errors import InputError
 from seedbed.store.filters import STATES, Filter, Scope, count, facets, page, scopes
-from seedbed.store.leases import drawn_order, hold, record_and_take, take
+from seedbed.store.leases import Waiting, drawn_order, hold, take
 from seedbed.store.queue import ORDERS, plan
 from seedbed.store.reviews import record, undo
 from tests.handmade import decide, event, keys, kind_of, names, twenty
@@ -138,22 +138,34 @@ def test_what_there_is_to_filter_by_is_told(store):
 
 def test_two_reviewers_never_get_the_same_sample_at_once(store):
     queue = keys(store)
-    got = [take(store, f"reviewer {n}", queue, "unreviewed") for n in range(len(queue))]
+    got = [take(store, Waiting(f"reviewer {n}", "unreviewed", queue)) for n in range(len(queue))]
     assert len({item.key for item in got if item}) == len(queue)
-    assert take(store, "one too many", queue, "unreviewed") is None
+    assert take(store, Waiting("one too many", "unreviewed", queue)) is None
 
 
 def test_a_lease_ends_by_itself_and_when_its_holder_goes_on(store):
     queue = keys(store)
-    first = take(store, "anna", queue, "unreviewed", minutes=0)
-    second = take(store, "ben", queue, "unreviewed")
+    first = take(store, Waiting("anna", "unreviewed", queue), minutes=0)
+    second = take(store, Waiting("ben", "unreviewed", queue))
     assert first and second and first.key == second.key == queue[0], "a lease of no minutes has ended"
-    took = take(store, "anna", queue, "unreviewed")
+    took = take(store, Waiting("anna", "unreviewed", queue))
     assert took and took.key == queue[1]
-    went_on = record_and_take(store, "ben", event(second.key, store), queue[1:], "unreviewed")
+    went_on = take(store, Waiting("ben", "unreviewed", queue[1:]), event=event(second.key, store))
     assert went_on and went_on.key == queue[2]
-    freed = take(store, "cleo", queue, "unreviewed")
+    freed = take(store, Waiting("cleo", "unreviewed", queue))
     assert freed and freed.key == queue[3], "what ben decided is not unreviewed any more"
+
+
+def test_the_sample_that_is_to_come_next_stays_leased_while_one_looks_at_this_one(store):
+    queue = keys(store)
+    now = take(store, Waiting("anna", "unreviewed", queue))
+    coming = take(store, Waiting("anna", "unreviewed", queue[1:]), held=now.key if now else None)
+    assert now and coming and (now.key, coming.key) == queue[:2]
+    other = take(store, Waiting("ben", "unreviewed", queue))
+    assert other and other.key == queue[2]
+    hold(store, "anna", queue[5])
+    other = take(store, Waiting("ben", "unreviewed", queue))
+    assert other and other.key == queue[0], "what is neither looked at nor held is free again"
 
 
 def test_second_opinions_are_given_on_what_one_other_has_decided_also_at_once(store):
@@ -164,7 +176,7 @@ def test_second_opinions_are_given_on_what_one_other_has_decided_also_at_once(st
     assert set(plan(store, "ben", wanted, "random").keys) == {one, two}
     assert plan(store, "anna", wanted, "random").keys == ()
     queue = plan(store, "ben", wanted, "random").keys
-    both = [take(store, name, queue, "second opinion") for name in ("ben", "cleo")]
+    both = [take(store, Waiting(name, "second opinion", queue)) for name in ("ben", "cleo")]
     assert [item.key for item in both if item] == [queue[0], queue[0]]
 
 
@@ -173,16 +185,17 @@ TAKER = """
     from pathlib import Path
     from seedbed.store import Store
     from seedbed.store.filters import Filter
-    from seedbed.store.leases import record_and_take, take
+    from seedbed.store.leases import Waiting, take
     from seedbed.store.queue import plan
     from seedbed.store.reviews import Event
     store, name = Store(Path(sys.argv[1])), sys.argv[2]
     queue = plan(store, "the same for both", Filter(state="unreviewed"), "random").keys
-    item = take(store, name, queue, "unreviewed")
+    item = take(store, Waiting(name, "unreviewed", queue))
     while item:
         print(item.key.sample_id, flush=True)
         action = "tie" if item.pair else "keep"
-        item = record_and_take(store, name, Event(item.key.run_id, item.key.sample_id, action), queue, "unreviewed")
+        event = Event(item.key.run_id, item.key.sample_id, action)
+        item = take(store, Waiting(name, "unreviewed", queue), event=event)
 """
 
 
@@ -198,7 +211,7 @@ def test_the_order_of_a_pair_is_drawn_once_for_each_reviewer_and_pair(store):
     pairs = keys(store, kind="preference")
     drawn = {(who, key): drawn_order(who, key) for who in ("anna", "ben", "cleo", "dan") for key in pairs}
     assert len(set(drawn.values())) == 2, "both orders occur"
-    item = take(store, "anna", pairs, "unreviewed")
+    item = take(store, Waiting("anna", "unreviewed", pairs))
     assert item and item.pair and item.shown_order == drawn["anna", item.key]
     with store.writing() as db:  # whatever the draw would be by now, the stored order stays
         other = {"chosen-first": "rejected-first", "rejected-first": "chosen-first"}[item.shown_order]

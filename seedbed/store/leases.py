@@ -14,12 +14,14 @@ import orjson
 from duckdb import DuckDBPyConnection
 
 from seedbed.store.queue import Key
-from seedbed.store.reviews import DECISIONS, HASH, KEEP_OR_DROP, ORDERS, TEXTS, Event, Seen, named, record_all
+from seedbed.store.reviews import EVERY_DECISION, HASH, ORDERS, TEXTS, Event, Seen, named, record_all
 from seedbed.store.store import Store
 
 MINUTES = 10.0
 _LOOK_AHEAD = 32
-_MINE = (*KEEP_OR_DROP, *DECISIONS["preference"], "flag", "skip")
+_NOW = "now() AT TIME ZONE 'UTC'"
+_IN = f"({_NOW}) + to_microseconds(?)"
+_MINE = (*EVERY_DECISION, "flag", "skip")
 
 Texts = Mapping[str, str]
 
@@ -49,45 +51,66 @@ class Item:
         return self.kind == "preference"
 
     @property
+    def decided(self) -> bool:
+        """Whether this reviewer has decided it before."""
+        return bool(set(self.mine) - {"flag", "skip"})
+
+    @property
     def sides(self) -> tuple[str, str]:
         """Which text stands left and which right."""
         return ("answer", "rejected") if self.shown_order == ORDERS[0] else ("rejected", "answer")
 
 
-def take(store: Store, reviewer: str, keys: Sequence[Key], state: str, minutes: float = MINUTES) -> Item | None:
-    """Lease the first of these keys that is free; `state` is the queue's, of a filter.
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A reviewer's queue as far as it is not walked through; `state` is the review state that its filter asks for."""
 
-    In the queue of second opinions others may look at the same sample; in that of unreviewed samples one that somebody
-    has decided since the queue was made is not free any more.
+    reviewer: str
+    state: str
+    keys: tuple[Key, ...]
+
+
+def take(
+    store: Store,
+    waiting: Waiting,
+    held: Key | None = None,
+    event: Event | None = None,
+    minutes: float = MINUTES,
+) -> Item | None:
+    """Lease the first sample that is free, after storing an event, if there is one, in the same unit of work.
+
+    The reviewer's other leases end, but for that of `held`, which begins anew. In the queue of second opinions others
+    may look at the same sample; in that of unreviewed samples one that somebody has decided since the queue was made
+    is not free any more. Raises InputError as `record` does.
     """
+    reviewer = named(waiting.reviewer)
     with store.writing() as db:
-        return _take(db, named(reviewer), keys, state, minutes)
+        if event:
+            record_all(db, reviewer, [event])
+        key = _free(db, waiting)
+        _release(db, reviewer, held)
+        return _lease(db, reviewer, key, minutes) if key else None
 
 
-def record_and_take(store: Store, reviewer: str, event: Event, keys: Sequence[Key], state: str) -> Item | None:
-    """Store an event and lease the next sample, in one unit of work. Raises InputError as `record` does."""
-    with store.writing() as db:
-        record_all(db, reviewer, [event])
-        return _take(db, named(reviewer), keys, state, MINUTES)
-
-
-def record_and_stay(store: Store, reviewer: str, event: Event, key: Key) -> Item:
+def record_and_stay(store: Store, reviewer: str, event: Event, key: Key, held: Key | None = None) -> Item:
     """Store an event and go on looking at the same sample, the lease renewed. Raises InputError as `record` does."""
     with store.writing() as db:
         record_all(db, reviewer, [event])
+        _release(db, reviewer, held)
         return _lease(db, named(reviewer), key, MINUTES)
 
 
-def hold(store: Store, reviewer: str, key: Key) -> Item:
+def hold(store: Store, reviewer: str, key: Key, held: Key | None = None) -> Item:
     """Lease this very sample, whoever else looks at it: to look again at what was just done."""
     with store.writing() as db:
+        _release(db, reviewer, held)
         return _lease(db, named(reviewer), key, MINUTES)
 
 
 def release(store: Store, reviewer: str) -> None:
     """Give back what the reviewer leases."""
     with store.writing() as db:
-        _release(db, reviewer.strip())
+        _release(db, reviewer.strip(), None)
 
 
 def drawn_order(reviewer: str, key: Key) -> str:
@@ -96,22 +119,20 @@ def drawn_order(reviewer: str, key: Key) -> str:
     return ORDERS[lot % 2]
 
 
-def _take(db: DuckDBPyConnection, reviewer: str, keys: Sequence[Key], state: str, minutes: float) -> Item | None:
-    taken = set[tuple[str, str]]() if state == "second opinion" else _leased(db, reviewer)
-    for start in range(0, len(keys), _LOOK_AHEAD):
-        some = keys[start : start + _LOOK_AHEAD]
-        gone = taken | _decided(db, some) if state == "unreviewed" else taken
+def _free(db: DuckDBPyConnection, waiting: Waiting) -> Key | None:
+    taken = set[tuple[str, str]]() if waiting.state == "second opinion" else _leased(db, waiting.reviewer)
+    for start in range(0, len(waiting.keys), _LOOK_AHEAD):
+        some = waiting.keys[start : start + _LOOK_AHEAD]
+        gone = taken | _decided(db, some) if waiting.state == "unreviewed" else taken
         for key in some:
             if (key.run_id, key.sample_id) not in gone:
-                return _lease(db, reviewer, key, minutes)
-    _release(db, reviewer)
+                return key
     return None
 
 
 def _leased(db: DuckDBPyConnection, reviewer: str) -> set[tuple[str, str]]:
     found = db.execute(
-        "SELECT run_id, sample_id FROM base.assignments "
-        "WHERE reviewer <> ? AND leased_until > now() AT TIME ZONE 'UTC'",
+        f"SELECT run_id, sample_id FROM base.assignments WHERE reviewer <> ? AND leased_until > {_NOW}",
         [reviewer],
     ).fetchall()
     return set(found)
@@ -130,27 +151,28 @@ def _decided(db: DuckDBPyConnection, keys: Sequence[Key]) -> set[tuple[str, str]
 
 
 def _lease(db: DuckDBPyConnection, reviewer: str, key: Key, minutes: float) -> Item:
-    _release(db, reviewer)
-    until = f"(now() AT TIME ZONE 'UTC') + to_microseconds({int(minutes * 60e6)})"
+    keys = [key.run_id, key.sample_id, reviewer]
     known = db.execute(
-        f"UPDATE base.assignments SET leased_until = {until} "
+        f"UPDATE base.assignments SET leased_until = {_IN} "
         "WHERE run_id = ? AND sample_id = ? AND reviewer = ? RETURNING shown_order",
-        [key.run_id, key.sample_id, reviewer],
+        [_microseconds(minutes), *keys],
     ).fetchall()
     order = str(known[0][0]) if known else drawn_order(reviewer, key)
     if not known:
-        db.execute(
-            f"INSERT INTO base.assignments VALUES (?, ?, ?, ?, {until})", [key.run_id, key.sample_id, reviewer, order]
-        )
+        db.execute(f"INSERT INTO base.assignments VALUES (?, ?, ?, ?, {_IN})", [*keys, order, _microseconds(minutes)])
     return _item(db, reviewer, key, order)
 
 
-def _release(db: DuckDBPyConnection, reviewer: str) -> None:
+def _release(db: DuckDBPyConnection, reviewer: str, held: Key | None) -> None:
     db.execute(
-        "UPDATE base.assignments SET leased_until = now() AT TIME ZONE 'UTC' "
-        "WHERE reviewer = ? AND leased_until > now() AT TIME ZONE 'UTC'",
-        [reviewer],
+        f"UPDATE base.assignments SET leased_until = CASE WHEN run_id = ? AND sample_id = ? THEN {_IN} ELSE {_NOW} END "
+        f"WHERE reviewer = ? AND leased_until > {_NOW}",
+        [held.run_id if held else "", held.sample_id if held else "", _microseconds(MINUTES), reviewer],
     )
+
+
+def _microseconds(minutes: float) -> int:
+    return int(minutes * 60e6)
 
 
 def _item(db: DuckDBPyConnection, reviewer: str, key: Key, order: str) -> Item:

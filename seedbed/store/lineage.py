@@ -74,6 +74,11 @@ def verdicts(store: Store, run_id: str, sample_id: str) -> list[Row]:
     return store.rows(VERDICTS, [run_id, sample_id])
 
 
+def reviews(store: Store, sample_id: str) -> list[Row]:
+    """What people did to a sample, in order, in every run that has it."""
+    return store.rows(REVIEWS, [sample_id])
+
+
 def calls(store: Store, call_ids: Sequence[str]) -> list[Row]:
     """The answered calls of these ids, in their order, with prompt and response."""
     ids = list(call_ids)

@@ -20,6 +20,7 @@ HASH = "md5(concat_ws(chr(31), question, context, answer, rejected))"
 ORDERS = ("chosen-first", "rejected-first")
 DECISIONS = {"preference": ("chosen", "rejected", "tie")}  # by kind; of all other kinds:
 KEEP_OR_DROP = ("keep", "drop", "unsure")
+EVERY_DECISION = (*KEEP_OR_DROP, *DECISIONS["preference"])
 EVENTS = ("skip", "edit", "flag", "note")
 TEXTS = ("question", "context", "answer", "rejected")
 
@@ -52,10 +53,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What was taken back: one event, or the `n` of a bulk verdict."""
+    """What was taken back: one event, or the `n` of a bulk verdict. `position` is the sample's place in the plan."""
 
     run_id: str
     sample_id: str
+    position: int
     action: str
     n: int
     batch: str = ""
@@ -111,7 +113,10 @@ def undo(store: Store, reviewer: str) -> Undone | None:
             [uuid.uuid4().hex[:16], run_id, sample_id, reviewer.strip(), batch or review_id],
         )
         [(n,)] = db.execute("SELECT count(*) FROM base.reviews WHERE batch = ? AND batch <> ''", [batch]).fetchall()
-    return Undone(run_id, sample_id, action, n or 1, batch)
+        [(position,)] = db.execute(
+            "SELECT position FROM base.samples WHERE run_id = ? AND sample_id = ?", [run_id, sample_id]
+        ).fetchall()
+    return Undone(run_id, sample_id, position, action, n or 1, batch)
 
 
 def named(reviewer: str) -> str:
