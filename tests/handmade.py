@@ -57,8 +57,8 @@ def add(store: Store, rows: list[Judged], run_id: str = "run1") -> None:
         add_tables(db, judged_tables(run_id, rows, "judge"))
         db.execute(
             "INSERT INTO base.runs "
-            "VALUES (?, 'hand', '{}', '{}', false, 'done', '', now() AT TIME ZONE 'UTC', NULL, 0, 0)",
-            [run_id],
+            "VALUES (?, 'hand', ?, '{}', false, 'done', '', now() AT TIME ZONE 'UTC', NULL, 0, 0)",
+            [run_id, '{"curate": []}'],
         )
 
 

@@ -124,7 +124,9 @@ def _record_bulk(store: Store, sitting: Seat, found: bulk.Meant, action: str) ->
 @st.dialog("Keys", on_dismiss=keys.close)
 def _keys(store: Store, sitting: Seat) -> None:
     draw(table("What each key does", ("key", "what it does"), keys.HELP.items()))
-    st.caption("Keys are off while the cursor is in a field. Every key has its button on the page.")
+    on = st.toggle("Keys are on", st.session_state.get(keys.ON, True), key="keys switch")
+    st.session_state[keys.ON] = on
+    st.caption("Keys never count while the cursor is in a field. Every key has its button on the page.")
 
 
 def _labels(item: Item) -> dict[str, str]:

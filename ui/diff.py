@@ -29,8 +29,3 @@ def compare(first: str, second: str) -> tuple[list[Span], list[Span]]:
         if k < m:
             right.append(Span("same" if tag == "equal" else "new", "".join(b[k:m])))
     return left, right
-
-
-def alike(first: str, second: str) -> bool:
-    """Whether nothing but white space differs."""
-    return first.split() == second.split()

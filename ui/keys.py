@@ -36,7 +36,7 @@ DECISIONS = {
     "right": "Right is better",
     "tie": "Tie",
 }
-SEAT, OPEN, TROUBLE = "seat", "open dialog", "trouble"  # in the session
+SEAT, OPEN, ON, TROUBLE = "seat", "open dialog", "keys on", "trouble"  # in the session
 BEFORE = "sample before"
 
 
@@ -91,7 +91,7 @@ def _button(
     kind: Literal["secondary", "tertiary"] = "secondary",
 ) -> None:
     """While a dialog is open the page's keys are off; the buttons stay, for the focus to return to."""
-    keys = None if st.session_state.get(OPEN) else shortcut
+    keys = None if st.session_state.get(OPEN) or not st.session_state.get(ON, True) else shortcut
     st.button(label, key=f"key-{shortcut}", shortcut=keys, on_click=on_click, disabled=disabled, type=kind)
 
 

@@ -44,7 +44,7 @@ def page() -> None:
     card(store, version)
     _download(store, version)
     _push(version)
-    _anew(store, version)
+    _anew(store, next(row for row in found if row["version"] == version))
     _compare(store, names)
 
 
@@ -117,23 +117,22 @@ def _push(version: str) -> None:
     st.code(f"seedbed push {shlex.quote(version)} OWNER/NAME{desk.there()}", language=None, wrap_lines=True)
 
 
-def _anew(store: Store, version: str) -> None:
+def _anew(store: Store, row: Row) -> None:
     """Another version under other thresholds and with the reviews so far."""
+    version, moved = str(row["version"]), orjson.loads(str(row["thresholds"]))
     st.header("Make a new version")
     draw(line("With the reviews so far, and these thresholds. No model is called, and the old version stays."))
+    cuts = dict[str, float]()
     with st.form("anew", border=False):
-        cuts = {}
-        for row in steps_with_threshold(store, version):
-            label = f"{row['step']}: keep from (scores {row['low']:.2f} to {row['high']:.2f})"
-            cuts[str(row["step"])] = (
-                st.number_input(
-                    literal(label), value=float(str(row["threshold"])), step=0.1, key=f"cut {version} {row['step']}"
-                ),
-                float(str(row["threshold"])),
-            )
+        for step in steps_with_threshold(store, version):
+            name, scores = str(step["step"]), f"(scores {step['low']:.2f} to {step['high']:.2f})"
+            before = float(moved.get(name, step["threshold"]))
+            label = literal(f"{name}: keep from {scores}")
+            cut = st.number_input(label, value=before, step=0.1, key=f"cut {version} {name}")
+            cuts |= {} if cut == before else {name: cut}
         sent = st.form_submit_button("Make a version")
     if sent:
-        _make(store, version, {step: cut for step, (cut, before) in cuts.items() if cut != before})
+        _make(store, version, cuts)
 
 
 def _make(store: Store, version: str, cuts: dict[str, float]) -> None:

@@ -22,6 +22,15 @@ ORDERS = {
     "least reviewed leaf first": "leaf",
     "random": "random",
 }
+FINISHED = {  # by the state of a queue that a decided sample leaves
+    "unreviewed": "Everything here is reviewed, {n} samples in all.",
+    "second opinion": "No sample of these {n} waits for a second opinion.",
+    "skipped": "Of these {n} samples you have skipped none that is still open.",
+}
+ONWARDS = (
+    "Choose another review state, version or run in the filter; or make a version with the reviews so far, "
+    "on the page Publish or by:"
+)
 
 
 def page() -> None:
@@ -149,21 +158,19 @@ def _done(item: Item) -> list[str]:
 
 def _nothing(store: Store, sitting: Seat) -> None:
     """Why there is no sample, and what to do."""
-    state, where = sitting.view.found.state, desk.there()
-    if not sitting.queue.matching:
+    state, where, queue = sitting.view.found.state, desk.there(), sitting.queue
+    if not queue.matching or not (queue.keys or state in seat.SHRINKING):
         desk.empty("No sample matches this filter. Change the filter, or grow more samples:", desk.BEGIN + where)
-    elif sitting.left and state in seat.SHRINKING:
+    elif queue.keys and state in seat.SHRINKING:
         st.info(
             f"The {sitting.left:,} samples left are with other reviewers. What they leave is free again after "
             f"{MINUTES:g} minutes at most."
         )
         st.button("Look again", key="again", on_click=keys.act, args=(store, seat.again))
     elif state in seat.SHRINKING:
-        desk.empty(
-            f"Everything here is reviewed, {sitting.queue.matching:,} samples in all. Choose another review state, "
-            "version or run in the filter; or make a version with these reviews, on the page Publish or by:",
-            f"seedbed refilter {sitting.view.found.version or 'NAME'}{where}",
-        )
+        done = FINISHED[state].format(n=f"{queue.matching:,}")
+        name = sitting.view.found.version or "NAME"
+        desk.empty(f"{done} {ONWARDS}", f"seedbed refilter {name}{where}")
     else:
-        st.info(f"You have been through all {sitting.queue.left:,} samples of this queue.")
+        st.info(f"You have been through all {queue.left:,} samples of this queue.")
         st.button("Start again", key="again", on_click=keys.act, args=(store, seat.again))

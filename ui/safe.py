@@ -6,6 +6,7 @@ checker sees who draws anything else.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -168,6 +169,8 @@ def _number(value: object) -> bool:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return f"<td>{'yes' if value else 'no'}</td>"
+    if isinstance(value, float) and math.isnan(value):
+        return f"<td{_RIGHT}></td>"
     if _number(value):
         return f"<td{_RIGHT}>{value:{',' if isinstance(value, int) else ',.2f'}}</td>"
     return f"<td>{escape('' if value is None else str(value))}</td>"

@@ -122,7 +122,7 @@ FROM held LEFT JOIN spent USING (run_id, sample_id, step);
 
 CREATE VIEW judges AS
 WITH ruled AS (
-    SELECT run_id, sample_id, curator, model, keep, score, starts_with(reason, 'tie') AS tie FROM base.verdicts
+    SELECT run_id, sample_id, step, curator, model, keep, score, starts_with(reason, 'tie') AS tie FROM base.verdicts
     WHERE model <> ''),
 sides AS (
     SELECT curator, model, CASE
@@ -130,7 +130,8 @@ sides AS (
                WHEN tie THEN 'tie' WHEN shown_order = 'chosen-first' THEN 'left' ELSE 'right' END AS said,
            CASE WHEN decision IN ('keep', 'drop', 'tie') THEN decision
                 WHEN (decision = 'chosen') = (shown_order = 'chosen-first') THEN 'left' ELSE 'right' END AS person
-    FROM ruled JOIN decisions USING (run_id, sample_id) WHERE decision <> 'unsure' AND batch = ''),
+    FROM ruled JOIN decisions USING (run_id, sample_id)
+    WHERE decision <> 'unsure' AND batch = '' AND (decision IN ('keep', 'drop') OR step IN ('preference', 'debate'))),
 margins AS (
     SELECT curator, model, person AS label, 0 AS j, count(*) AS p FROM sides GROUP BY ALL
     UNION ALL SELECT curator, model, said, count(*), 0 FROM sides GROUP BY ALL),
