@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from benchmarks.mock_server import running
@@ -79,12 +81,17 @@ def home(tmp_path_factory):
     return folder
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
 @pytest.fixture(scope="module")
 def address(home) -> Iterator[str]:
     """`seedbed review` on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with command(home, "review", "--port", str(port), "--reviewer", "anna") as process:
         assert process.stdout is not None
         said = process.stdout.readline()
@@ -100,7 +107,7 @@ def context(browser, address) -> Iterator[BrowserContext]:
     made.on("request", lambda request: asked.append(request.url))
     yield made
     made.close()
-    outside = {url for url in asked if not url.startswith((address, "data:", "blob:"))}
+    outside = {url for url in asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))}
     assert asked and not outside
 
 
@@ -271,9 +278,9 @@ def test_a_narrow_window_needs_no_sideways_scrolling(context, address, path):
 def test_reviews_are_stored_while_a_run_writes(context, address, home, tmp_path):
     page = visit(context, f"{address}/?in=run+run1+of+hand&kind=preference&order=random")
     before = sql("SELECT count(*) AS n FROM reviews", home)[0]["n"]
-    with running(latency_ms=20) as base_url:
+    with running(latency_ms=40) as base_url:
         curate = ["exact_duplicates", {"critique": {"keep_at": 3.0}}]
-        with command(home, "run", str(recipe(tmp_path, base_url, per_leaf=120, curate=curate))) as run:
+        with command(home, "run", str(recipe(tmp_path, base_url, per_leaf=60, curate=curate))) as run:
             await_requests(base_url, 100)
             for _ in range(8):
                 press(page, "3")
@@ -284,7 +291,21 @@ def test_reviews_are_stored_while_a_run_writes(context, address, home, tmp_path)
     assert sql("SELECT status FROM runs WHERE recipe = 'scripted'", home)[0]["status"] in ("done", "short")
 
 
-def test_ctrl_c_ends_the_pages_and_a_taken_port_or_a_missing_store_is_told(address, home, tmp_path):
+def test_ctrl_c_ends_the_pages_also_with_one_open_and_they_were_on_this_machine_only(context, home):
+    port = free_port()
+    with command(home, "review", "--port", str(port), "--reviewer", "dan") as process:
+        assert process.stdout is not None and process.stdout.readline().startswith("Review at")
+        visit(context, f"http://127.0.0.1:{port}")
+        [child] = psutil.Process(process.pid).children()
+        listening = [one.laddr.ip for one in child.net_connections() if one.status == "LISTEN"]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert listening == ["127.0.0.1"]
+    assert process.returncode == 0 and "Ended. Every review is stored." in err and "Traceback" not in err
+    assert not child.is_running()
+
+
+def test_a_taken_port_or_a_missing_store_is_told_with_a_way_out(address, home, tmp_path):
     port = address.rsplit(":", 1)[1]
     with command(home, "review", "--port", port) as process:
         _, err = process.communicate(timeout=60)
