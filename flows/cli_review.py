@@ -10,8 +10,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Annotated
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
 import typer
 
@@ -62,11 +60,11 @@ def review(
             raise typer.Exit(child.wait() and 1)
         except KeyboardInterrupt:
             _end(child)
-            typer.echo("Ended. Every review is stored.", err=True)
+            typer.echo("Ended. Every recorded review is stored.", err=True)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Streamlit waits for ever for a browser that does not let go; a review is stored before its page is drawn anew."""
+    """Streamlit waits for ever for a browser that does not let go; what a page calls recorded is stored by then."""
     child.terminate()
     try:
         child.wait(_GRACE)
@@ -91,12 +89,14 @@ def _check_free(port: int) -> None:
 
 def _answers(child: subprocess.Popen[bytes], port: int) -> bool:
     """Wait until the pages are there, without going through a proxy."""
+    from urllib.request import ProxyHandler, build_opener
+
     opener, begun = build_opener(ProxyHandler({})), time.monotonic()
     while child.poll() is None and time.monotonic() < begun + _PATIENCE:
         try:
             with opener.open(f"http://{ADDRESS}:{port}/_stcore/health", timeout=2) as answer:
                 if answer.status == 200:
                     return True
-        except (URLError, OSError):
+        except OSError:  # urllib's own errors are among them
             time.sleep(0.1)
     return False

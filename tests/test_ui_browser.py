@@ -301,7 +301,7 @@ def test_ctrl_c_ends_the_pages_also_with_one_open_and_they_were_on_this_machine_
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert listening == ["127.0.0.1"]
-    assert process.returncode == 0 and "Ended. Every review is stored." in err and "Traceback" not in err
+    assert process.returncode == 0 and "Ended. Every recorded review is stored." in err and "Traceback" not in err
     assert not child.is_running()
 
 

@@ -27,6 +27,7 @@ FINISHED = {  # by the state of a queue that a decided sample leaves
     "second opinion": "No sample of these {n} waits for a second opinion.",
     "skipped": "Of these {n} samples you have skipped none that is still open.",
 }
+CHANGE = "Change the filter, wait for the next batch of a run that is at work, or grow more samples:"
 ONWARDS = (
     "Choose another review state, version or run in the filter; or make a version with the reviews so far, "
     "on the page Publish or by:"
@@ -160,7 +161,8 @@ def _nothing(store: Store, sitting: Seat) -> None:
     """Why there is no sample, and what to do."""
     state, where, queue = sitting.view.found.state, desk.there(), sitting.queue
     if not queue.matching or not (queue.keys or state in seat.SHRINKING):
-        desk.empty("No sample matches this filter. Change the filter, or grow more samples:", desk.BEGIN + where)
+        desk.empty(f"No sample matches this filter. {CHANGE}", desk.BEGIN + where)
+        st.button("Look again", key="again", on_click=keys.act, args=(store, seat.again))
     elif queue.keys and state in seat.SHRINKING:
         st.info(
             f"The {sitting.left:,} samples left are with other reviewers. What they leave is free again after "
