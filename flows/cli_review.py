@@ -34,6 +34,7 @@ SETTINGS = {
     "client.toolbarMode": "minimal",
     "logger.hideWelcomeMessage": "true",
     "runner.magicEnabled": "false",
+    "runner.fastReruns": "false",  # one thread a session at a time: two would store one decision twice
     "runner.postScriptGC": "false",  # a full collection after every key press was two thirds of its time
 }
 _PATIENCE, _GRACE = 60.0, 3.0  # seconds for Streamlit to answer, and to end

@@ -13,7 +13,7 @@ from seedbed.errors import InputError
 from seedbed.store import Store, StoreError, bulk
 from seedbed.store.leases import Item
 from seedbed.store.reviews import actions
-from ui import keys, seat
+from ui import desk, keys, seat
 from ui.safe import draw, literal, table
 from ui.seat import Seat
 
@@ -82,10 +82,14 @@ def _note(store: Store, sitting: Seat) -> None:
 
 @st.dialog("One verdict on everything the filter matches", on_dismiss=keys.close)
 def _bulk(store: Store, sitting: Seat) -> None:
+    desk.guarded(lambda: _count_and_ask(store, sitting))
+
+
+def _count_and_ask(store: Store, sitting: Seat) -> None:
     view = sitting.view
-    found: bulk.Meant | None = st.session_state.get("meant")
+    found: bulk.Meant | None = st.session_state.get(keys.MEANT)
     if found is None:
-        found = st.session_state["meant"] = bulk.meant(store, view.reviewer, view.found)
+        found = st.session_state[keys.MEANT] = bulk.meant(store, view.reviewer, view.found)
     if not found.n:
         st.write("The filter matches no sample. Change it first.")
         return
@@ -106,7 +110,7 @@ def _record_bulk(store: Store, sitting: Seat, found: bulk.Meant, action: str) ->
     try:
         bulk.decide(store, view.reviewer, view.found, action, found)
     except bulk.Changed as changed:
-        st.session_state["meant"] = changed.now
+        st.session_state[keys.MEANT] = changed.now
         st.warning(
             f"Nothing was recorded: the filter matched {found.n:,} samples and matches {changed.now.n:,} by now. "
             "Look at the filter, then record again."
@@ -148,6 +152,5 @@ def _store(store: Store, work: Callable[[Store, Seat], None]) -> None:
 
 def _done() -> None:
     """Close, and draw the page anew."""
-    st.session_state.pop("meant", None)
     keys.close()
     st.rerun()

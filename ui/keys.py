@@ -36,7 +36,8 @@ DECISIONS = {
     "right": "Right is better",
     "tie": "Tie",
 }
-SEAT, OPEN, ON, TROUBLE = "seat", "open dialog", "keys on", "trouble"  # in the session
+SEAT, OPEN, ON = "seat", "open dialog", "keys on"  # in the session
+TROUBLE, MEANT = "trouble", "meant"
 BEFORE = "sample before"
 
 
@@ -67,8 +68,9 @@ def shown(name: str) -> bool:
 
 
 def close() -> None:
-    """No dialog is open any more."""
+    """No dialog is open any more, and what a bulk verdict would mean is counted anew."""
     st.session_state[OPEN] = ""
+    st.session_state.pop(MEANT, None)
 
 
 def act(store: Store, work: Callable[[Store, Seat], None]) -> None:

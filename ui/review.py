@@ -76,6 +76,10 @@ def _seated(store: Store, view: View) -> None:
 @st.fragment
 def _desk(store: Store) -> None:
     """What a key press draws anew."""
+    desk.guarded(lambda: _draw(store))
+
+
+def _draw(store: Store) -> None:
     sitting: Seat = st.session_state[keys.SEAT]
     keys.buttons(store, sitting)
     news, drawn = st.container(), sitting.item
