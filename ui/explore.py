@@ -76,9 +76,10 @@ def _backwards(starts: list[Place | None]) -> None:
 def _row(number: int, row: dict[str, object]) -> None:
     question = " ".join(str(row["question"]).split())
     why = f"{row['step']}: {row['reason']}" if row["reason"] else ""
-    with st.container(horizontal=True, border=True, vertical_alignment="center"):
-        st.button(f"Open {number}", key=f"open {number}", on_click=_open, args=(row,))
-        with st.container():
+    with st.container(border=True):
+        left, right = st.columns([1, 7], vertical_alignment="center")  # one below the other where it is narrow
+        left.button(f"Open {number}", key=f"open {number}", on_click=_open, args=(row,))
+        with right:
             draw(
                 line(str(row["status"]), str(row["leaf"]), str(row["kind"]), why),
                 snippet(question[:SNIPPET] + ("…" if len(question) > SNIPPET else "")),
