@@ -121,8 +121,9 @@ def visit(context: BrowserContext, url: str) -> Page:
 
 def settled(page: Page) -> None:
     """Wait until the page draws no more."""
-    page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')", timeout=60_000)
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(100)
+    page.wait_for_selector('[data-test-script-state="notRunning"]', timeout=60_000)
+    page.wait_for_timeout(150)
 
 
 def in_hand(page: Page) -> str:
@@ -241,6 +242,7 @@ def test_axe_finds_nothing_serious_on_any_page(browser, address, scheme):
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
     found = list[str]()
     page = visit(context, address)
+    in_hand(page)
 
     def look(where: str) -> None:
         for violation in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]:
@@ -249,7 +251,7 @@ def test_axe_finds_nothing_serious_on_any_page(browser, address, scheme):
 
     for key in "EBH":
         page.keyboard.press(key)
-        page.get_by_role("dialog").wait_for()
+        page.get_by_role("dialog").wait_for(timeout=60_000)
         settled(page)
         look(f"dialog {key}")
         page.keyboard.press("Escape")
