@@ -109,7 +109,7 @@ def _progress(sitting: Seat) -> list[str]:
     names = {name: label for label, name in ORDERS.items()}
     parts = [found.version or found.run or "every run", panel.told(found), names[order]]
     parts += [f"you: {sitting.mine:,}", f"left: {sitting.left:,} of {sitting.queue.matching:,}"]
-    if pace:
+    if pace and sitting.left:
         parts += [f"{pace:.0f} a minute", f"about {max(sitting.left / pace, 1):,.0f} min left"]
     return parts
 
