@@ -17,7 +17,7 @@ quickstart: $(VENV)/core
 train: $(VENV)/core
 	$(BIN)/python -m pip install --quiet -c requirements/dev.txt trl peft
 
-test: check
+test: check $(VENV)/browser
 	$(BIN)/python -m pytest -q
 
 check: $(VENV)/dev
@@ -37,6 +37,15 @@ $(VENV)/core: requirements/core.txt requirements/weights.txt pyproject.toml
 $(VENV)/dev: $(VENV)/core requirements/dev.txt
 	$(BIN)/python -m pip install --quiet -r requirements/dev.txt
 	touch $@
+
+# For the tests of the review pages: Debian's browser where apt and root are there, Playwright's own elsewhere. Without
+# one those tests are skipped and say so; in CI, and where apt and root are there, they fail instead.
+$(VENV)/browser: $(VENV)/dev
+	@if command -v chromium > /dev/null; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium && touch $@; \
+	else $(BIN)/playwright install chromium && touch $@; \
+	fi || echo "no browser could be brought: the tests that need one will say so"
 
 # In an environment of its own, so that what is installed for other reasons does not sway the pins. A build's local
 # label (torch's +cpu) is cut off: the pin must mean the right build on every machine.

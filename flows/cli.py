@@ -14,6 +14,7 @@ import typer
 
 from flows.cli_ablate import ablate
 from flows.cli_publish import push
+from flows.cli_review import review
 from flows.cli_schedule import schedule
 from flows.cli_training import evaluate, train
 from flows.cli_versions import diff, export, refilter, versions
@@ -76,7 +77,8 @@ def preview(
 @app.command()
 def status(home: Home = HOME, as_json: Json = False) -> None:
     """All runs, and the leaves of the latest."""
-    from flows.show import runs, show_runs
+    from flows.show import show_runs
+    from seedbed.standing import runs
 
     store = open_store(home)
     found = runs(store)
@@ -203,5 +205,5 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-for command in (export, versions, diff, refilter, train, evaluate, push, ablate, schedule):
+for command in (export, versions, diff, refilter, review, train, evaluate, push, ablate, schedule):
     app.command()(command)

@@ -13,19 +13,10 @@ from rich.table import Table
 from flows.report import Row, leaf_table
 from flows.transcripts import lines as transcript_lines
 from seedbed.errors import InputError
-from seedbed.journal import at_work
 from seedbed.store import Store
+from seedbed.store.lineage import calls, verdicts
 
 VIEWS = "SELECT view_name FROM duckdb_views() WHERE database_name = 'seedbed' AND NOT internal ORDER BY view_name"
-
-
-def runs(store: Store) -> list[Row]:
-    """All runs, latest first. One that says it is running but that no process holds was killed."""
-    found = store.rows("SELECT * EXCLUDE (recipe_json, models) FROM runs ORDER BY started_at DESC")
-    for run in found:
-        if run["status"] == "running" and not at_work(store.home, str(run["run_id"])):
-            run["status"] = "killed"
-    return found
 
 
 def show_runs(console: Console, store: Store, found: list[Row]) -> None:
@@ -68,19 +59,9 @@ def life(store: Store, sample_id: str) -> list[Row]:
     if len(ids) > 1:
         raise InputError(f"{sample_id!r} is the beginning of {len(ids)} ids: {', '.join(ids[:5])}. Write more of it.")
     for row in found:
-        keys = [row["run_id"], row["sample_id"]]
-        # DuckDB keeps the order of insertion: the verdicts come in the order in which they were given
-        row["verdicts"] = store.rows(
-            "SELECT * EXCLUDE (run_id, sample_id) FROM verdicts WHERE run_id = ? AND sample_id = ?", keys
-        )
-        verdicts = row["verdicts"]
-        assert isinstance(verdicts, list)  # store.rows made it
-        calls = [*_ids(row), *(call for verdict in verdicts for call in _ids(verdict))]
-        row["calls"] = store.rows(
-            "SELECT call_id, step, model, revision, tokens_in, tokens_out, seconds, prompt, response, error "
-            "FROM calls WHERE call_id IN (SELECT unnest(?)) AND status = 'ok' ORDER BY list_position(?, call_id)",
-            [calls, calls],
-        )
+        said = verdicts(store, str(row["run_id"]), str(row["sample_id"]))
+        row["verdicts"] = said
+        row["calls"] = calls(store, [*_ids(row), *(call for verdict in said for call in _ids(verdict))])
     return found
 
 

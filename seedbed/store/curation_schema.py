@@ -1,7 +1,9 @@
 """Migration 3: preferences, reviews and versions, and the views over them.
 
 `base.version_rows` holds every row that a version chose from, with the reason of those left out, so that two
-versions can be compared and any one of them filtered again. Reviews are events: what is undone stays.
+versions can be compared and any one of them filtered again. Reviews are events: what is undone stays. A decision is a
+reviewer's latest on a row; `voices` lends it to the same text in other runs, and `judges` leaves bulk verdicts out,
+which nobody gave by looking at the sample.
 """
 
 CURATION = """
@@ -43,10 +45,25 @@ FROM base.reviews;
 CREATE VIEW decisions AS
 SELECT run_id, sample_id, reviewer, arg_max(action, created_at) AS decision,
        arg_max(review_id, created_at) AS review_id, arg_max(shown_order, created_at) AS shown_order,
-       arg_max(content_hash, created_at) AS content_hash, max(created_at) AS created_at
+       arg_max(content_hash, created_at) AS content_hash, max(created_at) AS created_at,
+       arg_max(batch, created_at) AS batch
 FROM reviews
 WHERE NOT undone AND action IN ('keep', 'drop', 'unsure', 'chosen', 'rejected', 'tie')
 GROUP BY run_id, sample_id, reviewer;
+
+CREATE VIEW voices AS
+WITH elsewhere AS (
+    SELECT s.run_id, s.sample_id, d.reviewer, d.decision, d.created_at, d.batch, d.content_hash, d.review_id
+    FROM decisions d JOIN base.samples s ON s.sample_id = d.sample_id AND s.run_id <> d.run_id),
+heard AS (
+    SELECT run_id, sample_id, reviewer, decision, created_at, batch, review_id FROM decisions
+    UNION ALL
+    SELECT e.run_id, e.sample_id, e.reviewer, e.decision, e.created_at, e.batch, e.review_id
+    FROM elsewhere e JOIN base.samples s ON s.run_id = e.run_id AND s.sample_id = e.sample_id
+    WHERE e.content_hash = md5(concat_ws(chr(31), s.question, s.context, s.answer, s.rejected)))
+SELECT run_id, sample_id, reviewer, arg_max(decision, created_at) AS decision, arg_max(batch, created_at) AS batch,
+       max(created_at) AS created_at, arg_max(review_id, created_at) AS review_id
+FROM heard GROUP BY run_id, sample_id, reviewer;
 
 CREATE VIEW versions AS
 SELECT v.version, v.recipe, count(r.sample_id) FILTER (r.kept) AS samples, v.created_at, v.parent, v.run_id,
@@ -106,7 +123,7 @@ FROM held LEFT JOIN spent USING (run_id, sample_id, step);
 
 CREATE VIEW judges AS
 WITH ruled AS (
-    SELECT run_id, sample_id, curator, model, keep, score, starts_with(reason, 'tie') AS tie FROM base.verdicts
+    SELECT run_id, sample_id, step, curator, model, keep, score, starts_with(reason, 'tie') AS tie FROM base.verdicts
     WHERE model <> ''),
 sides AS (
     SELECT curator, model, CASE
@@ -114,7 +131,8 @@ sides AS (
                WHEN tie THEN 'tie' WHEN shown_order = 'chosen-first' THEN 'left' ELSE 'right' END AS said,
            CASE WHEN decision IN ('keep', 'drop', 'tie') THEN decision
                 WHEN (decision = 'chosen') = (shown_order = 'chosen-first') THEN 'left' ELSE 'right' END AS person
-    FROM ruled JOIN decisions USING (run_id, sample_id) WHERE decision <> 'unsure'),
+    FROM ruled JOIN decisions USING (run_id, sample_id)
+    WHERE decision <> 'unsure' AND batch = '' AND (decision IN ('keep', 'drop') OR step IN ('preference', 'debate'))),
 margins AS (
     SELECT curator, model, person AS label, 0 AS j, count(*) AS p FROM sides GROUP BY ALL
     UNION ALL SELECT curator, model, said, count(*), 0 FROM sides GROUP BY ALL),

@@ -20,13 +20,26 @@ HASH = "md5(concat_ws(chr(31), question, context, answer, rejected))"
 ORDERS = ("chosen-first", "rejected-first")
 DECISIONS = {"preference": ("chosen", "rejected", "tie")}  # by kind; of all other kinds:
 KEEP_OR_DROP = ("keep", "drop", "unsure")
+EVERY_DECISION = (*KEEP_OR_DROP, *DECISIONS["preference"])
 EVENTS = ("skip", "edit", "flag", "note")
 TEXTS = ("question", "context", "answer", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What a reviewer was shown: the sample's kind and text, and the latest edit of it, "" if there was none."""
+
+    kind: str
+    content_hash: str
+    edit_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
-    """One thing a reviewer did to one sample. `edit` holds the texts that changed; `seconds` it was looked at."""
+    """One thing a reviewer did to one sample. `edit` holds the texts that changed; `seconds` it was looked at.
+
+    `seen` is what was on the screen; left out, it is looked up.
+    """
 
     run_id: str
     sample_id: str
@@ -35,38 +48,52 @@ class Event:
     note: str = ""
     shown_order: str = ""
     seconds: float | None = None
+    seen: Seen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What was taken back: one event, or the `n` of a bulk verdict. `position` is the sample's place in the plan."""
+
+    run_id: str
+    sample_id: str
+    position: int
+    action: str
+    n: int
+    batch: str = ""
 
 
 def record(store: Store, reviewer: str, event: Event) -> str:
     """Store an event; its id.
 
     Raises:
-        InputError: the reviewer has no name, there is no such sample, or the action does not fit it.
+        InputError: the reviewer has no name, there is no such sample, the action does not fit it, or somebody else
+            edited it since it was seen.
     """
     with store.writing() as db:
         return record_all(db, reviewer, [event])[0]
 
 
-def record_all(db: DuckDBPyConnection, reviewer: str, events: Sequence[Event], batch: str = "") -> list[str]:
-    """Store events inside the caller's transaction; `batch` ties those together that are undone together."""
-    if not reviewer.strip():
-        raise InputError("a review needs a reviewer: say who you are")
+def record_all(db: DuckDBPyConnection, reviewer: str, events: Sequence[Event]) -> list[str]:
+    """Store events inside the caller's transaction; their ids."""
     ids = [uuid.uuid4().hex[:16] for _ in events]
     for review_id, event in zip(ids, events, strict=True):
-        _check(db, event)
+        seen = event.seen or _look(db, event)
+        _check(event, seen.kind)
+        if event.action == "edit" and event.seen:
+            _check_edit(db, event, seen)
         db.execute(
-            f"INSERT INTO base.reviews SELECT ?, run_id, sample_id, {HASH}, ?, ?, ?, ?, ?, ?, ?, '', "
-            "now() AT TIME ZONE 'UTC' FROM base.samples WHERE run_id = ? AND sample_id = ?",
+            "INSERT INTO base.reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', now() AT TIME ZONE 'UTC')",
             [
-                *(review_id, reviewer.strip(), event.action),
+                *(review_id, event.run_id, event.sample_id, seen.content_hash, named(reviewer), event.action),
                 orjson.dumps(dict(event.edit)).decode() if event.edit else None,
-                *(event.note, event.shown_order, event.seconds, batch, event.run_id, event.sample_id),
+                *(event.note, event.shown_order, event.seconds),
             ],
         )
     return ids
 
 
-def undo(store: Store, reviewer: str) -> dict[str, object] | None:
+def undo(store: Store, reviewer: str) -> Undone | None:
     """Take the reviewer's latest event back, a bulk verdict as a whole; what it was, or None if nothing is left.
 
     The event stays where it is: undoing is an event too.
@@ -85,21 +112,52 @@ def undo(store: Store, reviewer: str) -> dict[str, object] | None:
             "now() AT TIME ZONE 'UTC'",
             [uuid.uuid4().hex[:16], run_id, sample_id, reviewer.strip(), batch or review_id],
         )
-    return {"run_id": run_id, "sample_id": sample_id, "action": action, "batch": batch}
+        [(n,)] = db.execute("SELECT count(*) FROM base.reviews WHERE batch = ? AND batch <> ''", [batch]).fetchall()
+        [(position,)] = db.execute(
+            "SELECT position FROM base.samples WHERE run_id = ? AND sample_id = ?", [run_id, sample_id]
+        ).fetchall()
+    return Undone(run_id, sample_id, position, action, n or 1, batch)
 
 
-def _check(db: DuckDBPyConnection, event: Event) -> None:
+def named(reviewer: str) -> str:
+    """The reviewer's name without white space around it. Raises InputError where there is none."""
+    if not reviewer.strip():
+        raise InputError("a review needs a reviewer: say who you are")
+    return reviewer.strip()
+
+
+def actions(kind: str) -> tuple[str, ...]:
+    """The decisions that fit a sample of this kind."""
+    return DECISIONS.get(kind, KEEP_OR_DROP)
+
+
+def _look(db: DuckDBPyConnection, event: Event) -> Seen:
     found = db.execute(
-        "SELECT kind FROM base.samples WHERE run_id = ? AND sample_id = ?", [event.run_id, event.sample_id]
+        f"SELECT kind, {HASH} FROM base.samples WHERE run_id = ? AND sample_id = ?", [event.run_id, event.sample_id]
     ).fetchall()
     if not found:
         raise InputError(f"there is no sample {event.sample_id} in run {event.run_id}")
-    known = (*DECISIONS.get(found[0][0], KEEP_OR_DROP), *EVENTS)
+    return Seen(*found[0])
+
+
+def _check(event: Event, kind: str) -> None:
+    known = (*actions(kind), *EVENTS)
     if event.action not in known:
-        raise InputError(f"{event.action!r} does not fit a sample of kind {found[0][0]}: use {', '.join(known)}")
+        raise InputError(f"{event.action!r} does not fit a sample of kind {kind}: use {', '.join(known)}")
     if event.shown_order and event.shown_order not in ORDERS:
         raise InputError(f"the order {event.shown_order!r} is none of {', '.join(ORDERS)}")
     if event.action == "edit":
         texts = event.edit or {}
         if not texts or not set(texts) <= set(TEXTS) or not texts.get("answer", "x").strip():
             raise InputError("an edit names the texts it changes, and leaves an answer: " + ", ".join(TEXTS))
+
+
+def _check_edit(db: DuckDBPyConnection, event: Event, seen: Seen) -> None:
+    """Of two edits only the later counts: who did not see the other one must not replace it unawares."""
+    found = db.execute(
+        "SELECT review_id, reviewer FROM reviews WHERE sample_id = ? AND content_hash = ? AND action = 'edit' "
+        "AND NOT undone ORDER BY created_at DESC LIMIT 1",
+        [event.sample_id, seen.content_hash],
+    ).fetchall()
+    if found and found[0][0] != seen.edit_id:
+        raise InputError(f"{found[0][1]} edited this sample while you did, so yours was not saved: look at it again")

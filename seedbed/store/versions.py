@@ -54,13 +54,9 @@ WITH seen AS (
     SELECT c.run_id, c.sample_id, {HASH} AS content_hash
     FROM temp.candidates c JOIN base.samples USING (run_id, sample_id)
     WHERE sample_id IN (SELECT sample_id FROM base.reviews)),
-words AS (
-    SELECT sample_id, content_hash, reviewer, arg_max(decision, created_at) AS decision,
-           arg_max(review_id, created_at) AS review_id
-    FROM decisions GROUP BY sample_id, content_hash, reviewer),
 votes AS (
-    SELECT seen.run_id, seen.sample_id, decision, count(*) AS n, list(review_id ORDER BY review_id) AS review_ids
-    FROM seen JOIN words USING (sample_id, content_hash) WHERE decision <> 'unsure' GROUP BY ALL),
+    SELECT run_id, sample_id, decision, count(*) AS n, list(review_id ORDER BY review_id) AS review_ids
+    FROM voices SEMI JOIN temp.candidates USING (run_id, sample_id) WHERE decision <> 'unsure' GROUP BY ALL),
 ranked AS (
     SELECT *, row_number() OVER (PARTITION BY run_id, sample_id ORDER BY n DESC) AS rank,
            lead(n) OVER (PARTITION BY run_id, sample_id ORDER BY n DESC) AS next

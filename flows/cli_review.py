@@ -1,0 +1,103 @@
+"""The command that opens the review pages: Streamlit as a child, on this machine only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.terminal import HOME, Home, open_store
+
+ADDRESS = "127.0.0.1"
+APP = Path(__file__).parent.parent / "ui" / "app.py"
+# Said outright, whatever a configuration file says: by default Streamlit listens to the whole network.
+SETTINGS = {
+    "server.address": ADDRESS,
+    "server.headless": "true",
+    "server.allowedHosts": ADDRESS,
+    "server.enableCORS": "true",
+    "server.enableXsrfProtection": "true",
+    "server.enableStaticServing": "false",
+    "server.enableAgentApi": "false",
+    "server.fileWatcherType": "none",
+    "server.maxUploadSize": "1",
+    "browser.gatherUsageStats": "false",
+    "client.showErrorDetails": "none",
+    "client.showErrorLinks": "false",
+    "client.toolbarMode": "minimal",
+    "logger.hideWelcomeMessage": "true",
+    "runner.magicEnabled": "false",
+    "runner.fastReruns": "false",  # one thread a session at a time: two would store one decision twice
+    "runner.postScriptGC": "false",  # a full collection after every key press was two thirds of its time
+}
+_PATIENCE, _GRACE = 60.0, 3.0  # seconds for Streamlit to answer, and to end
+
+
+def review(
+    home: Home = HOME,
+    port: Annotated[int, typer.Option(help="Where on this machine the pages are.", min=1, max=65535)] = 8501,
+    reviewer: Annotated[
+        str, typer.Option(envvar="SEEDBED_REVIEWER", help="Your name, stored with every review; else the page asks.")
+    ] = "",
+) -> None:
+    """Open the review pages in your browser: review, explore, coverage, runs, publish. Ctrl-C ends them."""
+    open_store(home).close()
+    _check_free(port)
+    environment = {**os.environ, "SEEDBED_HOME": str(home.absolute()), "SEEDBED_REVIEWER": reviewer}
+    flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}", *flags]
+    with subprocess.Popen(command, env=environment, stdout=sys.stderr) as child:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+        try:
+            if _answers(child, port):
+                typer.echo(f"Review at http://{ADDRESS}:{port}  (store {home}; Ctrl-C ends it)")
+            raise typer.Exit(child.wait() and 1)
+        except KeyboardInterrupt:
+            _end(child)
+            typer.echo("Ended. Every recorded review is stored.", err=True)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Streamlit waits for ever for a browser that does not let go; what a page calls recorded is stored by then."""
+    child.terminate()
+    try:
+        child.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _check_free(port: int) -> None:
+    from seedbed.errors import InputError
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((ADDRESS, port))
+        except OSError as error:
+            raise InputError(
+                f"port {port} is taken: if that is another `seedbed review`, open http://{ADDRESS}:{port}; "
+                f"else name another one, such as --port {port + 1}"
+            ) from error
+
+
+def _answers(child: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the pages are there, without going through a proxy."""
+    from urllib.request import ProxyHandler, build_opener
+
+    opener, begun = build_opener(ProxyHandler({})), time.monotonic()
+    while child.poll() is None and time.monotonic() < begun + _PATIENCE:
+        try:
+            with opener.open(f"http://{ADDRESS}:{port}/_stcore/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return True
+        except OSError:  # urllib's own errors are among them
+            time.sleep(0.1)
+    return False

@@ -1,0 +1,42 @@
+"""How runs stand, as anyone may see it from outside: their books, their pace, and whether a process is at work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seedbed.journal import at_work
+from seedbed.store import Store
+
+Row = dict[str, object]
+
+PACE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the last minute brought: rows with an outcome, answered calls, tokens."""
+
+    rows: int
+    calls: int
+    tokens: int
+
+
+def runs(store: Store) -> list[Row]:
+    """All runs, latest first. One that says it is running but that no process holds was killed."""
+    found = store.rows("SELECT * EXCLUDE (recipe_json, models) FROM runs ORDER BY started_at DESC")
+    for run in found:
+        if run["status"] == "running" and not at_work(store.home, str(run["run_id"])):
+            run["status"] = "killed"
+    return found
+
+
+def pace(store: Store, run_id: str) -> Pace:
+    """How fast a run goes right now, by what was stored in the last minute."""
+    recent = f"created_at > (now() AT TIME ZONE 'UTC') - to_seconds({PACE_SECONDS})"
+    [row] = store.rows(
+        f"SELECT (SELECT count(*) FROM base.samples WHERE run_id = $run AND {recent}) AS rows, "
+        "count(*) AS calls, coalesce(sum(tokens_in + tokens_out), 0)::BIGINT AS tokens "
+        f"FROM base.calls WHERE run_id = $run AND status = 'ok' AND {recent}",
+        {"run": run_id},
+    )
+    return Pace(int(str(row["rows"])), int(str(row["calls"])), int(str(row["tokens"])))

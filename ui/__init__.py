@@ -1,0 +1,1 @@
+"""The pages that people review on: Review, Explore, Coverage, Runs and Publish, in Streamlit."""

@@ -1,0 +1,171 @@
+"""Publish: versions and what chose them, a new one with the reviews so far, what differs, and the way out."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+import streamlit as st
+
+from exporters.formats import FORMATS, export
+from seedbed.errors import InputError
+from seedbed.store import Store, StoreError
+from seedbed.store.tallies import Row, contents, steps_with_threshold, versions
+from seedbed.store.versions import diff, refilter, version_batches
+from ui import desk
+from ui.safe import draw, line, literal, table
+
+SHOWN = 50
+SUFFIXES = ("jsonl", "parquet")
+MADE = "made version"  # in the session
+
+
+def page() -> None:
+    """All versions; then, of the one that was chosen, what it holds, a new one from it, and how it leaves."""
+    st.title("Publish")
+    store = desk.store()
+    if store is None:
+        desk.no_store()
+        return
+    found = versions(store)
+    if not found:
+        desk.empty(
+            "There is no version yet: a run that ends makes one. Begin, or go on, with:", desk.BEGIN + desk.there()
+        )
+        return
+    _told(st.session_state.pop(MADE, ""))
+    _all(found)
+    names = [str(row["version"]) for row in found]
+    version = st.selectbox("Version", names, key="version", bind="query-params")
+    card(store, version)
+    _download(store, version)
+    _push(version)
+    _anew(store, next(row for row in found if row["version"] == version))
+    _compare(store, names)
+
+
+def card(store: Store, version: str) -> None:
+    """What the version holds. The preview of its dataset card goes here, where the card is made."""
+    st.header("What it holds")
+    rows = contents(store, version)
+    kinds = Counter[str]()
+    for row in rows:
+        kinds[str(row["kind"])] += int(str(row["samples"]))
+    changed = sum(int(str(row["changed_by_people"])) for row in rows)
+    draw(line(*(f"{n:,} of kind {kind}" for kind, n in kinds.items()), f"{changed:,} edited or turned by people"))
+    cells = [[row[name] for name in ("kind", "leaf", "samples", "changed_by_people")] for row in rows]
+    draw(table(f"Samples of {version}", ("kind", "leaf", "samples", "changed by people"), cells))
+
+
+def _all(found: Sequence[Row]) -> None:
+    cells = [
+        (row["version"], row["samples"], row["left_out"], row["parent"] or "", _cuts(row), row["reviews"], _when(row))
+        for row in found
+    ]
+    columns = ("version", "samples", "left out", "made from", "thresholds", "reviews", "made (UTC)")
+    draw(table("All versions", columns, cells))
+
+
+def _cuts(row: Row) -> str:
+    cuts = orjson.loads(str(row["thresholds"]))
+    return ", ".join(f"{step} {cut:g}" for step, cut in cuts.items()) or "the recipe's"
+
+
+def _when(row: Row) -> str:
+    return f"{row['created_at']:%Y-%m-%d %H:%M}"
+
+
+def _download(store: Store, version: str) -> None:
+    st.header("Take it away")
+    kinds = {str(row["kind"]) for row in contents(store, version)}
+    fitting = [form for form in FORMATS if (form == "preference" and "preference" in kinds) or _chats(form, kinds)]
+    if not fitting:
+        draw(line("The version holds no sample, so there is nothing to take away."))
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        form = st.selectbox("Format", fitting, key="form", width=260)
+        suffix = st.selectbox("File", SUFFIXES, key="suffix", width=160)
+        st.download_button(
+            "Download",
+            lambda: _file(store, version, form, suffix),
+            f"{version}.{suffix}",
+            on_click="ignore",
+            key="file",
+        )
+    draw(line("The same version always gives the same bytes. On the command line:"))
+    command = f"seedbed export {shlex.quote(version)} {shlex.quote(version)}.{suffix} --form {form}{desk.there()}"
+    st.code(command, language=None, wrap_lines=True)
+
+
+def _chats(form: str, kinds: set[str]) -> bool:
+    return form != "preference" and bool(kinds - {"preference"})
+
+
+def _file(store: Store, version: str, form: str, suffix: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"version.{suffix}"
+        export(version_batches(store, version), path, form)
+        return path.read_bytes()
+
+
+def _push(version: str) -> None:
+    draw(line("To the Hub, first as a dry run that shows what would be sent:"))
+    st.code(f"seedbed push {shlex.quote(version)} OWNER/NAME{desk.there()}", language=None, wrap_lines=True)
+
+
+def _anew(store: Store, row: Row) -> None:
+    """Another version under other thresholds and with the reviews so far."""
+    version, moved = str(row["version"]), orjson.loads(str(row["thresholds"]))
+    st.header("Make a new version")
+    draw(line("With the reviews so far, and these thresholds. No model is called, and the old version stays."))
+    cuts = dict[str, float]()
+    with st.form("anew", border=False):
+        for step in steps_with_threshold(store, version):
+            name, scores = str(step["step"]), f"(scores {step['low']:.2f} to {step['high']:.2f})"
+            before = float(moved.get(name, step["threshold"]))
+            label = literal(f"{name}: keep from {scores}")
+            cut = st.number_input(label, value=before, step=0.1, key=f"cut {version} {name}")
+            cuts |= {} if cut == before else {name: cut}
+        sent = st.form_submit_button("Make a version")
+    if sent:
+        _make(store, version, cuts)
+
+
+def _make(store: Store, version: str, cuts: dict[str, float]) -> None:
+    try:
+        made = refilter(store, version, cuts)
+    except (InputError, StoreError) as error:
+        st.error(literal(error))
+        return
+    if not made.new:
+        st.info(literal(f"Nothing changed: {version} is what these thresholds and the reviews so far choose."))
+        return
+    st.session_state[MADE] = f"{made.version} was made: {made.samples:,} samples, {made.left_out:,} left out."
+    st.rerun()
+
+
+def _told(made: str) -> None:
+    if made:
+        st.success(literal(made))
+
+
+def _compare(store: Store, names: Sequence[str]) -> None:
+    st.header("Compare two versions")
+    if len(names) < 2:
+        draw(line("There is only one version. Review samples or move a threshold, and make another above."))
+        return
+    with st.container(horizontal=True):
+        old = st.selectbox("From", names, index=1, key="old", bind="query-params", width=300)
+        new = st.selectbox("To", names, index=0, key="new", bind="query-params", width=300)
+    rows = diff(store, old, new)
+    if not rows:
+        draw(line(f"{old} and {new} hold the same samples."))
+        return
+    sums = Counter((str(row["what"]), str(row["why"])) for row in rows)
+    draw(table("What came, went and changed", ("what", "why", "samples"), [(*key, n) for key, n in sums.most_common()]))
+    cells = [[row[name] for name in ("what", "sample_id", "leaf", "why", "question")] for row in rows[:SHOWN]]
+    draw(table(f"The first {len(cells)} of {len(rows):,}", ("what", "sample", "leaf", "why", "question"), cells))
