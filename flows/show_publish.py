@@ -37,7 +37,7 @@ def show_built(console: Console, built: Built, command: str) -> None:
     for problem in built.problems:
         console.print(f"[red]bad [/] {escape(problem)}")
     console.rule(escape(built.publication.repo or "the Hub"), align="left", style="dim")
-    for line in _changes(built):
+    for line in told_changes(built):
         console.print(line, markup=False)
     refusals = built.changes.refusals if built.changes else ()
     for refusal in refusals:
@@ -66,7 +66,8 @@ def _files(console: Console, built: Built) -> None:
     console.print(table)
 
 
-def _changes(built: Built) -> Iterator[str]:
+def told_changes(built: Built) -> Iterator[str]:
+    """What a push would do to the repository, line by line."""
     changes = built.changes
     if changes is None:
         yield f"not asked what is there: {built.unasked}"

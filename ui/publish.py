@@ -16,7 +16,7 @@ from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
 from seedbed.store.tallies import Row, contents, steps_with_threshold, versions
 from seedbed.store.versions import diff, refilter, version_batches
-from ui import desk
+from ui import desk, hub
 from ui.safe import draw, line, literal, table
 
 SHOWN = 50
@@ -41,15 +41,15 @@ def page() -> None:
     _all(found)
     names = [str(row["version"]) for row in found]
     version = st.selectbox("Version", names, key="version", bind="query-params")
-    card(store, version)
+    _holds(store, version)
     _download(store, version)
-    _push(version)
+    hub.section(store, version)
     _anew(store, next(row for row in found if row["version"] == version))
     _compare(store, names)
 
 
-def card(store: Store, version: str) -> None:
-    """What the version holds. The preview of its dataset card goes here, where the card is made."""
+def _holds(store: Store, version: str) -> None:
+    """What the version holds."""
     st.header("What it holds")
     rows = contents(store, version)
     kinds = Counter[str]()
@@ -110,11 +110,6 @@ def _file(store: Store, version: str, form: str, suffix: str) -> bytes:
         path = Path(folder) / f"version.{suffix}"
         export(version_batches(store, version), path, form)
         return path.read_bytes()
-
-
-def _push(version: str) -> None:
-    draw(line("To the Hub, first as a dry run that shows what would be sent:"))
-    st.code(f"seedbed push {shlex.quote(version)} OWNER/NAME{desk.there()}", language=None, wrap_lines=True)
 
 
 def _anew(store: Store, row: Row) -> None:
