@@ -39,7 +39,7 @@ def run(
 
     The same command goes on where a stopped run left off, and costs nothing when there is nothing left to do.
     """
-    from flows.report import facts, show
+    from flows.report import Call, facts, show
     from flows.run import EXIT_CODES
 
     outcome = _grow(recipe, home, None, only_new)
@@ -50,7 +50,8 @@ def run(
     elif as_json:
         print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan.run_id)})
     else:
-        show(console(), store, outcome, program(), shlex.join(sys.argv[1:]), here(home))
+        call = Call(program(), shlex.join(sys.argv[1:]), shlex.quote(str(recipe)), here(home))
+        show(console(), store, outcome, call)
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,12 +49,18 @@ def facts(store: Store, run_id: str) -> Row:
     return found | {"revisions": revisions, "debates": debates}
 
 
-def show(console: Console, store: Store, outcome: Outcome, program: str, typed: str, home: str) -> None:
-    """Print the report of a run that has just ended.
+class Call(NamedTuple):
+    """How we were called: by which name, what followed it, and what further commands need to find the store."""
 
-    `program` is how we are called, `typed` what followed it, `home` what further commands need to find the store.
-    """
-    command = f"{program} {typed}"
+    program: str
+    typed: str
+    recipe: str
+    home: str
+
+
+def show(console: Console, store: Store, outcome: Outcome, call: Call) -> None:
+    """Print the report of a run that has just ended."""
+    command = f"{call.program} {call.typed}"
     run_id = outcome.plan.run_id
     found = facts(store, run_id)
     _leaves(console, found["leaves"], found["short"], ", their tries are spent" if outcome.status == "short" else "")
@@ -68,7 +76,7 @@ def show(console: Console, store: Store, outcome: Outcome, program: str, typed: 
             f"[red]Stopped:[/] {escape(outcome.message)}\nMend that, then go on with:  [bold]{escape(command)}[/]"
         )
     else:
-        _next(console, outcome, found["samples"], program, home)
+        _next(console, outcome.version, found["samples"], call)
 
 
 def leaf_table(rows: object) -> Table:
@@ -133,15 +141,22 @@ def _samples(console: Console, samples: object) -> None:
                 console.print(f"[dim]{name:8}[/] {escape(str(sample[name]))}")
 
 
-def _next(console: Console, outcome: Outcome, samples: object, program: str, home: str) -> None:
+def _next(console: Console, version: str, samples: object, call: Call) -> None:
+    """What can be done with the run: the steps of the circle, each with its command."""
     assert isinstance(samples, list)  # store.rows made it
-    console.rule("next", align="left", style="dim")
-    commands = {f'{program} sql "SELECT step, reason, n FROM funnel"{home}': "what was dropped, and why"}
+    commands = {'sql "SELECT step, reason, n FROM funnel"': "what was dropped, and why"}
     if samples:
         commands = {
-            f"{program} why {samples[0]['sample_id']}{home}": "where a sample came from and why it was kept",
+            f"why {samples[0]['sample_id']}": "where a sample came from and why it was kept",
             **commands,
-            f"{program} export {outcome.version} {outcome.version}.jsonl{home}": "this version, ready for TRL",
+            "review": "look at samples in your browser; keep, drop and edit by keys",
+            f"refilter {version}": "another version with your reviews, no model called",
+            f"export {version} {version}.jsonl": "this version, ready for TRL",
+            f"train {version}": "fine-tune on it, measured before and after (once: make train)",
+            f"push {version}": "what the Hub would get: a dry run",
         }
+    commands[f'schedule {call.recipe} --cron "0 3 * * *"'] = "every night, what is new"
+    console.rule("next", align="left", style="dim")
     for command, what in commands.items():
-        console.print(f"[bold]{escape(command)}[/]  {what}")
+        console.print(f"[bold]{escape(f'{call.program} {command}{call.home}')}[/]  {what}")
+    console.print("Run the same way: recipes/preferences.yaml (pairs), revision.yaml, debate.yaml, nightly.yaml.")

@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import typer
 
 from flows.cli import app
+from flows.publication import Publication
+from flows.run import read
+from seedbed.options_file import read_options_file
+from trainer.options import Training
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+OPTIONS = {"publish": Publication, "train-sft": Training, "train-dpo": Training}  # the rest are grown
 
 
 def test_every_command_is_in_the_table_and_every_one_in_the_table_is_a_command():
@@ -29,3 +35,19 @@ def test_links_and_make_targets_lead_somewhere():
         assert (ROOT / link).exists(), link
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"quickstart", "test"} == set(re.findall(r"^make (\w+)", README, re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_that_ships_reads(path):
+    if path.stem in OPTIONS:
+        read_options_file(path, OPTIONS[path.stem])
+    else:
+        assert read(path).leaves
+
+
+def test_the_last_lines_of_a_run_name_commands_that_exist():
+    said = (ROOT / "README.md").read_text().split("next ──", 1)[1].split("```", 1)[0]
+    told = set(re.findall(r"^.venv/bin/seedbed (\w+)", said, re.MULTILINE))
+    assert {"why", "sql", "review", "refilter", "export", "train", "push", "schedule"} == told
+    assert told <= set(typer.main.get_group(app).commands)
+    assert all((ROOT / "recipes" / name).exists() for name in re.findall(r"([a-z]+\.yaml)", said))

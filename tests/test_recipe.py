@@ -266,14 +266,3 @@ def test_every_reference_of_the_schema_leads_somewhere():
 
     schema = recipe_schema(GENERATORS, CURATORS)
     assert {reference.removeprefix("#/$defs/") for reference in references(schema)} == schema["$defs"].keys()
-
-
-def test_the_starter_recipe_reads():
-    class Anything(BaseModel, extra="allow"):
-        pass
-
-    generators = dict.fromkeys(("skills", "knowledge"), Anything)
-    curators = dict.fromkeys(("exact_duplicates", "rules", "critique", "coverage"), Anything)
-    recipe = read_recipe(ROOT / "recipes/starter.yaml", generators, curators)
-    assert recipe.taxonomy == ROOT / "taxonomies/starter"
-    assert [step.name for step in recipe.curate] == list(curators)

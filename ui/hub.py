@@ -92,8 +92,8 @@ def _show(wanted: Wanted, built: Built) -> None:
     draw(titled(f"What would change: {built.publication.repo or 'no data set named'}", bullets(told_changes(built)), 3))
     with st.expander("The card"):
         front, text = _halves(built.card)
-        st.code(front, language="yaml", wrap_lines=True)
-        draw(rendered(text))
+        draw(rendered(text, top=4))
+        st.code(front, language=None, wrap_lines=True)
     st.code(wanted.command(), language=None, wrap_lines=True)
     faults = list(_faults(built))
     for fault in faults:

@@ -132,17 +132,20 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     )
 
 
-def rendered(text: str) -> Html:
+def rendered(text: str, top: int = 6) -> Html:
     """A text as Markdown in which nothing is fetched and nothing leads anywhere.
 
-    Images and links are told in words, and HTML is shown as it was written.
+    Images and links are told in words, and HTML is shown as it was written. `top` is the level on the page of the
+    text's own highest headings.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
     for token in tokens:
         token.info = ""
         if token.tag in _HEADINGS:
-            token.tag = "h6"  # of the sample, not of the page
+            token.tag = f"h{min(6, top + _HEADINGS.index(token.tag))}"  # of the text, not of the page
+        if token.type == "table_open":
+            token.attrSet("tabindex", "0")  # it scrolls by itself, also by the keyboard
         if token.children:
             token.children = list(_tame(token.children))
     inner = parser.renderer.render(tokens, parser.options, {})

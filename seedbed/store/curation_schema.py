@@ -154,9 +154,9 @@ compared AS (
     FROM revisions r JOIN base.samples s USING (run_id, sample_id) WHERE orders IS NOT NULL),
 swaps AS (
     SELECT curator, model, count(*) AS compared, avg(((p > 0.5) <> (q > 0.5))::INTEGER) AS flip_rate,
-           corr((p + q) / 2, longer) AS length_bias FROM compared GROUP BY ALL),
+           nullif(corr((p + q) / 2, longer), 'NaN'::DOUBLE) AS length_bias FROM compared GROUP BY ALL),
 scores AS (
-    SELECT curator, v.model, corr(score, length(answer)) AS length_bias
+    SELECT curator, v.model, nullif(corr(score, length(answer)), 'NaN'::DOUBLE) AS length_bias
     FROM base.verdicts v JOIN base.samples USING (run_id, sample_id)
     WHERE v.model <> '' AND score IS NOT NULL AND v.step <> 'preference' GROUP BY ALL)
 SELECT curator, model, count(*) AS judged, any_value(n) AS agreement_n, any_value(share) AS agreement,
