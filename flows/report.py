@@ -158,5 +158,6 @@ def _next(console: Console, version: str, samples: object, call: Call) -> None:
     commands[f'schedule {call.recipe} --cron "0 3 * * *"'] = "every night, what is new"
     console.rule("next", align="left", style="dim")
     for command, what in commands.items():
-        console.print(f"[bold]{escape(f'{call.program} {command}{call.home}')}[/]  {what}")
+        line = f"[bold]{escape(f'{call.program} {command}{call.home}')}[/]  {what}"
+        console.print(line, soft_wrap=True)  # a command that is broken in two cannot be copied
     console.print("Run the same way: recipes/preferences.yaml (pairs), revision.yaml, debate.yaml, nightly.yaml.")

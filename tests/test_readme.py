@@ -43,11 +43,3 @@ def test_every_recipe_that_ships_reads(path):
         read_options_file(path, OPTIONS[path.stem])
     else:
         assert read(path).leaves
-
-
-def test_the_last_lines_of_a_run_name_commands_that_exist():
-    said = (ROOT / "README.md").read_text().split("next ──", 1)[1].split("```", 1)[0]
-    told = set(re.findall(r"^.venv/bin/seedbed (\w+)", said, re.MULTILINE))
-    assert {"why", "sql", "review", "refilter", "export", "train", "push", "schedule"} == told
-    assert told <= set(typer.main.get_group(app).commands)
-    assert all((ROOT / "recipes" / name).exists() for name in re.findall(r"([a-z]+\.yaml)", said))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -118,6 +119,20 @@ def test_run_again_makes_no_call_and_exports_the_same_bytes(tmp_path):
         assert stats(base_url)["requests"] == before
     assert exported(home) == first
     assert again["run"]["calls"] == before
+
+
+def test_the_last_lines_of_a_run_lead_on(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    monkeypatch.chdir(tmp_path)  # an export is written here
+    with running() as base_url:
+        done = seedbed("run", recipe(tmp_path, base_url, per_leaf=1), home=home)
+    lines = re.findall(r"^seedbed (\w+.*?) --home \S+  ", done.stdout.split("next ──")[1], re.MULTILINE)
+    told = {words[0]: words for words in map(shlex.split, lines)}
+    assert list(told) == ["why", "sql", "review", "refilter", "export", "train", "push", "schedule"]
+    for name in ("why", "sql", "refilter", "export"):
+        assert seedbed(*told[name], home=home).returncode == 0
+    for name in ("review", "train", "push", "schedule"):  # each has tests of its own
+        assert seedbed(*told[name], "--help", home=home).returncode == 0
 
 
 def test_one_word_in_one_prompt_repeats_exactly_what_sees_it(tmp_path):
