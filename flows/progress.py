@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from seedbed.ledger import Tally
+from seedbed.budget import Tally
 from seedbed.records import Sample
 from seedbed.store.runs import ENGINE_FAILURE
 

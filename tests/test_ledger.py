@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import orjson
 import pytest
 
+from seedbed.budget import Budget
 from seedbed.engines import Choice, EngineError, ModelCard, Reply, Sampling
 from seedbed.journal import RunBusy, lease
-from seedbed.ledger import Budget, Ledger, Recorded, Stopped
+from seedbed.ledger import Ledger, Recorded, Stopped
 from seedbed.records import Message
 from seedbed.replies import Unreadable
 from seedbed.store import Store
