@@ -78,7 +78,7 @@ def against_actual(store: Store, plan: Plan) -> tuple[str, dict[str, object]] | 
     took = actual(store, plan.run_id)
     usd = "dollars unknown" if took["usd"] is None else f"${took['usd']:,.2f}"
     long = duration(took["seconds"] or 0)
-    line = f"{found.said}\nIt took {took['rows']:,} rows, {took['tokens']:,} tokens, {duration(took['seconds'] or 0)}, {usd}."
+    line = f"{found.said}\nIt took {took['rows']:,} rows, {took['tokens']:,} tokens, {long}, {usd}."
     return line, {"estimate": found.plain(), "actual": took}
 
 
