@@ -16,6 +16,7 @@ from seedbed.prices import TABLE, Listed, Price, listed_price
 from seedbed.recipe import HttpModel
 from seedbed.store import Store
 from seedbed.yamlfile import load
+from tests.test_ledger import ASK
 from tests.test_run import facts, recipe, seedbed, sql, stats
 
 PRICE = {"input": 100.0, "output": 400.0}  # US dollars per million tokens
@@ -36,6 +37,9 @@ class Slow:
             raise EngineError("no answer")
         return Reply(f"answer {ordinal}", 0, self._tokens[ordinal])
 
+    async def choose(self, messages, options, *, step):
+        raise NotImplementedError
+
 
 def spend(home, tokens, budget, price=None):
     """All calls at once, sixteen under way: the tally, and how many calls the engine saw."""
@@ -46,8 +50,7 @@ def spend(home, tokens, budget, price=None):
         with lease(home, "run1"):
             ledger = Ledger(store, "run1", budget)
             recorded = Recorded(engine, ledger, "run1", 16, price)
-            ask = [{"role": "user", "content": "?"}]
-            calls = (recorded.chat(ask, step="q", ordinal=n) for n in range(len(tokens)))
+            calls = (recorded.chat(ASK, step="q", ordinal=n) for n in range(len(tokens)))
             ended = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 60)
             await ledger.close()
         store.close()
