@@ -25,6 +25,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.goals import Measured, at_least, not_here
 from curators.critique import LEVELS
 from seedbed.engines import Messages, Sampling
 from seedbed.engines import forward as token_work
@@ -46,7 +47,7 @@ Question: {{ case.question }}
 Answer: {{ case.answer }}
 {{ case.mark }}
 [assistant]
-{{ case.score }}{{ ". " + case.critique if more }}
+{{ case.score }}{{ ". " + case.critique + habit if more }}
 {% endfor %}
 [user]
 {{ mark }}
@@ -54,6 +55,11 @@ Question: {{ question }}
 Answer: {{ answer }}
 {{ mark }}
 """
+# Follows every example's critique: the model imitates it, so that what it writes is about 48 tokens long.
+HABIT = (
+    " I asked first whether it does what was asked, then whether what it says is right and whole, and last whether "
+    "it is put clearly and briefly enough."
+)
 Scores = list[float]
 
 
@@ -70,7 +76,7 @@ def rows_of(outputs: Path, n: int) -> list[tuple[str, str, bool]]:
 
 def prompts_of(rows: Sequence[tuple[str, str, bool]], more: str) -> list[Messages]:
     """The judge's prompt of each row; `more` is what is asked beside the digit."""
-    given = {"rubric": RUBRIC, "levels": LEVELS, "more": more}
+    given = {"rubric": RUBRIC, "levels": LEVELS, "more": more, "habit": HABIT}
     return [render(PROMPT, mark=fence(q + a), question=q, answer=a, **given) for q, a, _ in rows]
 
 
@@ -100,9 +106,9 @@ def agreement(one: Sequence[bool], other: Sequence[bool]) -> str:
     return f"{alike:.0%} (chance {p * q + (1 - p) * (1 - q):.0%})"
 
 
-async def measure(rows: Sequence[tuple[str, str, bool]], rounds: int) -> None:
-    """Print speed and agreement."""
-    plain, long = prompts_of(rows, " only"), prompts_of(rows, ", then a sentence that says why")
+async def measure(rows: Sequence[tuple[str, str, bool]], rounds: int) -> list[float]:
+    """Print speed and agreement; how many times as fast one token is, with its rubric shared, in each round."""
+    plain, long = prompts_of(rows, " only"), prompts_of(rows, ", then two sentences that say why")
     ways = {"written": (written, long), "one token": (one_token, plain), "one token, shared": (one_token, plain)}
     speeds: dict[str, list[float]] = {way: [] for way in ways}
     scores, tokens, grouping = {}, {}, token_work.groups
@@ -121,10 +127,20 @@ async def measure(rows: Sequence[tuple[str, str, bool]], rounds: int) -> None:
         ratio = statistics.median(a / b for a, b in zip(found, speeds["written"], strict=True))
         spread = f"({min(found):.2f} to {max(found):.2f})"
         print(f"{way:18} {statistics.median(found):7.2f} judgements/s {spread:18} {ratio:5.1f} x, {tokens[way]} tokens")
+    shared = [a / b for a, b in zip(speeds["one token, shared"], speeds["written"], strict=True)]
     truth = [own for _, _, own in rows]
     for way in ways:
         print(f"{way:18} keep/drop as `written`: {agreement(kept(scores[way]), kept(scores['written']))}, ", end="")
         print(f"as the answer is its own or not: {agreement(kept(scores[way]), truth)}")
+    return shared
+
+
+def goals(rows: int = 32, repeats: int = 5, outputs: Path = OUTPUTS) -> list[Measured]:
+    """The goal, measured."""
+    name, goal = "judgements by one token, rubric shared, against a written rating", 5.0
+    if not outputs.exists():
+        return [not_here(name, f"at least {goal:g} x", f"there is no file {outputs}")]
+    return [at_least(name, goal, asyncio.run(measure(rows_of(outputs, rows), repeats)), "x", digits=1)]
 
 
 def _alone(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
@@ -140,7 +156,8 @@ def main() -> None:
     flags = parser.parse_args()
     if not flags.outputs.exists():
         raise SystemExit(f"there is no file {flags.outputs}: give AlpacaEval's outputs as Parquet with --outputs")
-    asyncio.run(measure(rows_of(flags.outputs, flags.rows), flags.rounds))
+    for line in goals(flags.rows, flags.rounds, flags.outputs):
+        print(*line, sep="  ")
 
 
 if __name__ == "__main__":
