@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 
@@ -32,6 +33,15 @@ def at_least(name: str, goal: float, found: Sequence[float], unit: str, digits: 
 def not_here(name: str, goal: str, why: str) -> Measured:
     """A goal that cannot be measured on this machine, and why."""
     return Measured(name, goal, why, "", None)
+
+
+def script(about: str | None, measure: Callable[..., list[Measured]], **sizes: int) -> None:
+    """A benchmark's command line: a flag for each size; what was measured is printed line by line."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    for name, size in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=size)
+    for line in measure(**vars(parser.parse_args())):
+        print(*line, sep="  ")
 
 
 def _line(name: str, goal: str, found: Sequence[float], unit: str, digits: int, holds: bool) -> Measured:

@@ -7,12 +7,11 @@ The flow talks to the temporary server that Prefect starts where no API is confi
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from pathlib import Path
 
-from benchmarks.goals import Measured, at_most
+from benchmarks.goals import Measured, at_most, script
 from benchmarks.mock_server import running
 from benchmarks.overhead import child, span
 
@@ -38,15 +37,5 @@ def goals(records: int = 20_000, repeats: int = 5) -> list[Measured]:
     return [at_most(f"Prefect's tax at {records:,} rows", 5.0, found, "% of the wall time", digits=1)]
 
 
-def main() -> None:
-    """Read the flags and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--records", type=int, default=20_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    flags = parser.parse_args()
-    for line in goals(flags.records, flags.repeats):
-        print(*line, sep="  ")
-
-
 if __name__ == "__main__":
-    main()
+    script(__doc__, goals, records=20_000, repeats=5)

@@ -10,11 +10,10 @@ same with the stopped run's calls alone.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.goals import Measured, at_most
+from benchmarks.goals import Measured, at_most, script
 from benchmarks.mock_server import running
 from benchmarks.overhead import child
 from seedbed.store import Store
@@ -51,15 +50,5 @@ def goals(calls: int = 1_000_000, repeats: int = 5) -> list[Measured]:
     ]
 
 
-def main() -> None:
-    """Read the flags and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--calls", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    flags = parser.parse_args()
-    for line in goals(flags.calls, flags.repeats):
-        print(*line, sep="  ")
-
-
 if __name__ == "__main__":
-    main()
+    script(__doc__, goals, calls=1_000_000, repeats=5)

@@ -10,11 +10,10 @@ call to the last answer, as the ledger has them.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.goals import Measured, at_least
+from benchmarks.goals import Measured, at_least, script
 from benchmarks.mock_server import running
 from benchmarks.overhead import child, span
 
@@ -36,15 +35,5 @@ def goals(records: int = 3000, repeats: int = 5) -> list[Measured]:
     return [at_least(f"slots used at {LATENCY_MS} ms, {SLOTS} slots", 0.90, found, "of the ideal rate")]
 
 
-def main() -> None:
-    """Read the flags and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--records", type=int, default=3000)
-    parser.add_argument("--repeats", type=int, default=5)
-    flags = parser.parse_args()
-    for line in goals(flags.records, flags.repeats):
-        print(*line, sep="  ")
-
-
 if __name__ == "__main__":
-    main()
+    script(__doc__, goals, records=3000, repeats=5)

@@ -9,14 +9,13 @@ checkpoints as it likes, and stays open.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 
 import duckdb
 
-from benchmarks.goals import Measured, at_least
+from benchmarks.goals import Measured, at_least, script
 from seedbed.records import Content, Sample, Verdict
 from seedbed.store import Store
 from seedbed.store.rows import Judged, Tables, add_tables, judged_tables
@@ -90,15 +89,5 @@ def goals(rows: int = 200_000, repeats: int = 5) -> list[Measured]:
     ]
 
 
-def main() -> None:
-    """Read the flags and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    flags = parser.parse_args()
-    for line in goals(flags.rows, flags.repeats):
-        print(*line, sep="  ")
-
-
 if __name__ == "__main__":
-    main()
+    script(__doc__, goals, rows=200_000, repeats=5)
