@@ -139,8 +139,11 @@ async def critique(sample: Sample, engines: Engines, options: Critique) -> Verdi
     against = f"critique below {options.keep_at:g}"
     first = await look(sample.content, engines.judge, options)
     if options.revise_below is None or first.score >= options.revise_below or sample.kind == "preference":
-        calls, said = first.call_ids, first.said
-        return Verdict.scored("critique", "critique", first.score, options.keep_at, against, *calls, transcript=said)
+        # Always JSON of ours: a critique is what a model wrote, and might be JSON that passes for a transcript.
+        told = orjson.dumps({"critique": first.said}).decode()
+        return Verdict.scored(
+            "critique", "critique", first.score, options.keep_at, against, *first.call_ids, transcript=told
+        )
     criterion = Criterion("revision_compare", options.rubric, options.prompts.compare)
     attempt = await revise(sample.content, first.said, engines, options.prompts.revise, criterion)
     second = await look(attempt.applied(sample.content), engines.judge, options) if attempt.judged else None

@@ -8,15 +8,16 @@ from dataclasses import replace
 import pytest
 
 from seedbed.errors import InputError
-from seedbed.records import Content
+from seedbed.records import Content, Verdict
 from seedbed.store import bulk
 from seedbed.store.agreement import between_reviewers, cohen
 from seedbed.store.filters import Filter, count
 from seedbed.store.leases import hold, record_and_stay
 from seedbed.store.lineage import life
 from seedbed.store.queue import Key, plan
-from seedbed.store.reviews import Event, undo
+from seedbed.store.reviews import Event, record, undo
 from seedbed.store.rows import add_tables, judged_tables
+from tests.grown import sample, stored
 from tests.handmade import add, decide, judged, keys, twenty
 
 EVERYTHING = Filter()
@@ -151,6 +152,30 @@ def test_judges_are_not_measured_by_bulk_verdicts(store):
     assert {row["agreement_n"] for row in store.rows("SELECT agreement_n FROM judges WHERE curator = 'critique'")} == {
         1
     }
+
+
+def test_a_debate_over_a_pair_agrees_with_people_on_the_side_that_it_found_better(tmp_path):
+    """What the judge said of each pair, what people said, and in what order they saw it."""
+    cases = [
+        ("", "chosen", "chosen-first", True),
+        ("", "rejected", "chosen-first", False),
+        ("debate lost", "rejected", "chosen-first", True),
+        ("debate lost", "rejected", "rejected-first", True),
+        ("debate lost", "chosen", "rejected-first", False),
+        ("judged faulty", "rejected", "rejected-first", True),
+        ("debate undecided", "tie", "chosen-first", True),
+        ("debate undecided", "chosen", "chosen-first", False),
+    ]
+    made = []
+    for n, (reason, *_) in enumerate(cases):
+        said = Verdict(step="debate", curator="debate", keep=not reason, reason=reason, call_ids=("c",))
+        made.append((sample(n, "preference"), (said,)))
+    store = stored(tmp_path / "home", made)
+    for (one, _), (_, action, order, _) in zip(made, cases, strict=True):
+        record(store, "anna", Event("run1", one.sample_id, action, shown_order=order))
+    [row] = store.rows("SELECT agreement, agreement_n FROM judges")
+    agreed = sum(agree for *_, agree in cases)
+    assert row == {"agreement": pytest.approx(agreed / len(cases)), "agreement_n": len(cases)}
 
 
 # Other runs, and a sample's life
