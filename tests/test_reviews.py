@@ -74,6 +74,19 @@ def test_a_bulk_verdict_asks_again_when_the_filter_means_other_rows_by_now(store
     assert store.rows("SELECT count(*) AS n FROM reviews") == [{"n": found.n + 1}]
 
 
+def test_a_bulk_verdict_is_refused_if_as_many_others_match_by_now(store):
+    wanted = Filter(kind="instruction", status="kept", state="unreviewed")
+    found = bulk.meant(store, "anna", wanted)
+    decide(store, "ben", keys(store, kind="instruction", status="kept")[0], "drop")
+    with store.writing() as db:
+        add_tables(db, judged_tables("run1", [judged(50, "b", "good")], "judge"))
+    with pytest.raises(bulk.Changed) as changed:
+        bulk.decide(store, "anna", wanted, "keep", found)
+    assert changed.value.now.kinds == found.kinds, "one went and one came"
+    assert store.rows("SELECT * FROM reviews WHERE reviewer = 'anna'") == []
+    bulk.decide(store, "anna", wanted, "keep", changed.value.now)
+
+
 def test_a_bulk_verdict_must_fit_every_kind_it_would_decide(store):
     everything = bulk.meant(store, "anna", EVERYTHING)
     with pytest.raises(InputError, match="does not fit samples of kind preference: filter by kind first"):
