@@ -16,7 +16,7 @@ from curators.revision import REVISE, Attempt, revise
 from seedbed.engines import Engine, Engines, Sampling
 from seedbed.pairwise import COMPARE, RUBRIC, Criterion
 from seedbed.prompts import Prompts, PromptText, fence, render
-from seedbed.records import Content, Frozen, Sample, Verdict
+from seedbed.records import Content, Frozen, Revision, Sample, Verdict
 
 CRITIQUE = """\
 [system]
@@ -137,26 +137,28 @@ class Look:
 
 async def critique(sample: Sample, engines: Engines, options: Critique) -> Verdict:
     """The critique first, then the score that follows from it; the critique is kept as the transcript."""
-    against = f"critique below {options.keep_at:g}"
     first = await look(sample.content, engines.judge, options)
     if options.revise_below is None or first.score >= options.revise_below or sample.kind == "preference":
-        calls, said = first.call_ids, first.said
-        verdict = Verdict.scored("critique", "critique", first.score, options.keep_at, against, *calls, transcript=said)
-        return verdict.model_copy(update={"settled": _sure(first.score, options)})
+        # Always JSON of ours: a critique is what a model wrote, and might be JSON that passes for a transcript.
+        told = orjson.dumps({"critique": first.said}).decode()
+        return _verdict(first.score, options, first.call_ids, told)
     criterion = Criterion("revision_compare", options.rubric, options.prompts.compare)
     attempt = await revise(sample.content, first.said, engines, options.prompts.revise, criterion)
     second = await look(attempt.applied(sample.content), engines.judge, options) if attempt.judged else None
     score = second.score if second and attempt.revision else first.score
     calls = (*first.call_ids, *attempt.call_ids, *(second.call_ids if second else ()))
-    told = _told(first, attempt, second, options.keep_at)
+    return _verdict(score, options, calls, _told(first, attempt, second, options.keep_at), attempt.revision)
+
+
+def _verdict(
+    score: float, options: Critique, calls: tuple[str, ...], told: str, revision: Revision | None = None
+) -> Verdict:
+    against, sure_at = f"critique below {options.keep_at:g}", options.sure_at
     verdict = Verdict.scored(
-        "critique", "critique", score, options.keep_at, against, *calls, transcript=told, revision=attempt.revision
+        "critique", "critique", score, options.keep_at, against, *calls, transcript=told, revision=revision
     )
-    return verdict.model_copy(update={"settled": _sure(score, options)})
-
-
-def _sure(score: float, options: Critique) -> bool:
-    return options.sure_at is not None and score >= max(options.sure_at, options.keep_at)
+    sure = sure_at is not None and score >= max(sure_at, options.keep_at)
+    return verdict.model_copy(update={"settled": sure})
 
 
 async def look(content: Content, judge: Engine, options: Critique) -> Look:

@@ -15,7 +15,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from exporters.facts import Part
 from exporters.formats import row_of, schema_of
+from seedbed.errors import InputError
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetWriter
@@ -89,11 +90,15 @@ def _samples(tables: Iterable[pa.Table]) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
+def appearing(folder: Path, ours: Collection[str] = ()) -> Iterator[Path]:
     """A folder to fill under another name; it takes its name when the block ends well, on the disk and whole.
 
-    A tree of ours that has the name already gives way to it.
+    A folder that has the name already gives way to it, if all that it holds is `ours`, by path.
+
+    Raises:
+        InputError: it holds anything else, which stays as it is; before the block and, should it come meanwhile, after.
     """
+    _only(folder, ours)
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
     part.mkdir()
@@ -102,6 +107,7 @@ def appearing(folder: Path) -> Iterator[Path]:
         for path in sorted(part.rglob("*"), reverse=True):
             _to_disk(path)
         _to_disk(part)
+        _only(folder, ours)
         if folder.exists():
             old = part.with_suffix(".old")
             folder.replace(old)
@@ -112,6 +118,18 @@ def appearing(folder: Path) -> Iterator[Path]:
         _to_disk(folder.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _only(folder: Path, ours: Collection[str]) -> None:
+    """Refuse a folder with a file that nobody listed: whoever put it there would lose it."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
+    strange = [name for path in found if (name := path.relative_to(folder).as_posix()) not in ours]
+    if strange:
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        raise InputError(
+            f"{folder} holds files that are not Seedbed's: {', '.join(strange[:3])}{more}. Building there would remove "
+            "them: move them away, or name a new folder with --out"
+        )
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Does debate earn its tokens? One judge, a vote of k and debate on the same planted faults, at equal tokens.
 
-The vote gets as many votes as the debate on everything cost in tokens; what the gate saves stands beside both.
+Debate and vote are the recipe's own, with its options and prompts. The vote gets as many votes as the debate on
+everything cost in tokens; what the gate saves stands beside both.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,10 +23,11 @@ from curators.vote import Vote, vote
 from flows.engines import cards, open_all, places, recorded
 from flows.run import INTERRUPTED, Seedbed, budget_of, interruptible
 from seedbed.confidence import wilson
-from seedbed.engines import EngineError, Engines
+from seedbed.engines import EngineError, Engines, ModelCard
 from seedbed.errors import InputError
 from seedbed.journal import lease
 from seedbed.ledger import Ledger, Stopped
+from seedbed.recipe import Recipe
 from seedbed.records import Sample, Verdict
 from seedbed.replies import Unreadable
 from seedbed.store import Store
@@ -66,7 +68,8 @@ async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
     try:
         async with AsyncExitStack() as stack:
             engines = await open_all(recipe, stack)
-            run_id = _run_id(recipe.name, items)
+            weighed = methods_of(recipe)
+            run_id = _run_id(recipe.name, cards(engines), weighed, items)
             stack.enter_context(lease(home, run_id))
             about = [("planted", "all", len(items), "")]
             begin(store, run_id, f"{recipe.name}/ablate", recipe.model_dump_json(), cards(engines), about, preview=True)
@@ -75,7 +78,7 @@ async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
             status = "failed"
             try:
                 with interruptible(ledger):
-                    table = await _arms(items, given, places(recipe), store, ledger)
+                    table = await _arms(items, given, weighed, places(recipe), store, ledger)
                 status = "done"
             except Stopped as stop:
                 status = "interrupted" if str(stop) == INTERRUPTED else "budget"
@@ -88,8 +91,18 @@ async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
         store.close()
 
 
-async def _arms(items: Sequence[Item], engines: Engines, places: int, store: Store, ledger: Ledger) -> list[Row]:
-    slots = asyncio.Semaphore(places)
+def methods_of(recipe: Recipe) -> tuple[Debate, Vote]:
+    """The recipe's debate and vote. A vote that it does not have shares the debate's rubric: it is the control."""
+    debate = next((step.options for step in recipe.curate if isinstance(step.options, Debate)), Debate())
+    votes = (step.options for step in recipe.curate if isinstance(step.options, Vote))
+    return debate, next(votes, Vote(rubric=debate.rubric))
+
+
+async def _arms(
+    items: Sequence[Item], engines: Engines, weighed: tuple[Debate, Vote], places: int, store: Store, ledger: Ledger
+) -> list[Row]:
+    slots, (gate, drawn) = asyncio.Semaphore(places), weighed
+    everything = gate.model_copy(update={"sure": 1.0})
 
     async def row(arm: str, judge: Arm) -> Row:
         began = time.monotonic()
@@ -99,16 +112,20 @@ async def _arms(items: Sequence[Item], engines: Engines, places: int, store: Sto
         return _row(arm, items, verdicts, store, time.monotonic() - began)
 
     async def single(sample: Sample) -> Verdict:
-        found = await opinion(sample, engines.judge, Debate())
+        found = await opinion(sample, engines.judge, gate)
         return Verdict.scored("single", "single", found.mean, 0.5, "judged faulty", *found.call_ids)
 
     one = await row("one judge, one token", single)
-    always = await row("debate on everything", lambda sample: debate(sample, engines, Debate(sure=1.0)))
-    gated = await row("debate behind its gate", lambda sample: debate(sample, engines, Debate()))
-    first = await row("vote of 1", lambda sample: vote(sample, engines, Vote(votes=1)))
+    always = await row("debate on everything", lambda sample: debate(sample, engines, everything))
+    gated = await row("debate behind its gate", lambda sample: debate(sample, engines, gate))
+    first = await row("vote of 1", lambda sample: vote(sample, engines, _votes(drawn, 1)))
     k = max(1, min(64, round(always.tokens / first.tokens))) if first.tokens else 1
-    same = await row(f"vote of {k}", lambda sample: vote(sample, engines, Vote(votes=k))) if k > 1 else first
+    same = await row(f"vote of {k}", lambda sample: vote(sample, engines, _votes(drawn, k))) if k > 1 else first
     return [one, gated, first, same, always] if k > 1 else [one, gated, first, always]
+
+
+def _votes(drawn: Vote, n: int) -> Vote:
+    return drawn.model_copy(update={"votes": n})
 
 
 async def _one(judge: Arm, item: Item, slots: asyncio.Semaphore) -> Verdict | None:
@@ -146,8 +163,10 @@ def _row(arm: str, items: Sequence[Item], verdicts: Sequence[Verdict | None], st
     return Row(arm, *counts, float(str(spent or 0)) / n, len(calls) / n, seconds)
 
 
-def _run_id(recipe: str, items: Sequence[Item]) -> str:
-    plan = "\n".join([recipe, *(item.sample.sample_id for item in items)])
+def _run_id(recipe: str, models: Mapping[str, ModelCard], weighed: tuple[Debate, Vote], items: Sequence[Item]) -> str:
+    """Another one for other models, options or answers, so that no two tables share a run's books."""
+    told = [f"{role}: {card}" for role, card in models.items()] + [options.model_dump_json() for options in weighed]
+    plan = "\n".join([recipe, *told, *(item.sample.model_dump_json() for item in items)])
     return hashlib.blake2b(plan.encode(), digest_size=6).hexdigest()
 
 

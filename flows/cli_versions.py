@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -97,6 +98,9 @@ def _threshold(text: str) -> tuple[str, float]:
 
     step, _, number = text.partition("=")
     try:
-        return step, float(number)
-    except ValueError as error:
-        raise InputError(f"{text!r} is no threshold: write STEP=NUMBER, such as critique=4") from error
+        cut = float(number)
+    except ValueError:
+        cut = math.nan
+    if not math.isfinite(cut):
+        raise InputError(f"{text!r} is no threshold: write STEP=NUMBER, such as critique=4")
+    return step, cut

@@ -77,15 +77,16 @@ def build(store: Store, name: str, folder: Path | None, publication: Publication
     Nothing is written to the Hub.
 
     Raises:
-        InputError: there is no such version, it is empty, or the folder holds something else.
+        InputError: there is no such version, it is empty, or the folder holds something else, if only beside a tree.
     """
     _no_telemetry()
     version = find_version(store, name)
     folder = folder or store.home / TREES / version
-    if folder.exists() and not (folder.is_dir() and (manifest.manifest_of(folder) or not any(folder.iterdir()))):
+    there = manifest.manifest_of(folder)
+    if folder.exists() and not (folder.is_dir() and (there or not any(folder.iterdir()))):
         raise InputError(f"{folder} is there and holds no tree of Seedbed's: name a new folder with --out")
     facts = facts_of(store, version, publication)
-    with appearing(folder) as part:
+    with appearing(folder, {*there.files, manifest.FILE} if there else ()) as part:
         parts = write_data(published_batches(store, version, publication.held_out), publication.form, part)
         if not parts:
             raise InputError(f"{version} has no sample to publish; `seedbed versions` lists what there is")

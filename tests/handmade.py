@@ -24,12 +24,11 @@ def judged(number: int, leaf: str, name: str, kind: Kind = "instruction") -> Jud
     if kind == "preference":
         content = content.model_copy(update={"rejected": f"worse answer {number}"})
     score = SCORES[name]
+    critique = orjson.dumps({"critique": "It has a fault."}).decode()
     said = [
         Verdict(step="rules", curator="rules", keep=True),
         Verdict.scored("answer_check", "skills", 4.9, 2.0, "answer fails its check", "call-a"),
-        Verdict.scored(
-            "critique", "critique", score, 3.5, "critique below 3.5", "call-b", transcript="It has a fault."
-        ),
+        Verdict.scored("critique", "critique", score, 3.5, "critique below 3.5", "call-b", transcript=critique),
     ]
     if name == "torn":
         told = orjson.dumps({"outcome": "drop", "opinions": [], "turns": []}).decode()

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.mock_server import running
 from curators.planted import opposite, other_number, planted
+from flows.ablate import Row, _conclusion
 from seedbed.records import Leaf, Seed
 from seedbed.taxonomy import read_taxonomy
-from tests.test_run import ROOT, await_requests, facts, recipe, seedbed, start, stats
+from tests.test_run import ROOT, await_requests, facts, recipe, seedbed, sql, start, stats
 
 
 def test_half_of_the_items_are_the_seeds_and_half_have_a_fault_that_is_one():
@@ -62,6 +63,55 @@ def test_the_arms_get_about_the_same_tokens_and_asked_again_it_costs_nothing(tmp
         assert arm["correct"] == arm["caught"] + arm["good"] - arm["alarms"]
     assert shown.returncode == 0 and "At about equal tokens debate" in shown.stdout
     assert facts("status", home=home)[0]["recipe"] == "scripted/ablate", "what it cost is on the books"
+
+
+def test_it_weighs_the_recipes_own_debate_and_vote_and_other_options_or_models_are_other_runs(tmp_path):
+    home, curate = tmp_path / "home", [{"debate": {"rounds": 1, "words": 21, "rubric": "in rhyme", "sure": 0.9}}]
+    (tmp_path / "consider.txt").write_text("[system]\nWeigh it in verse.\n[user]\n{{ mark }}\n{{ text }}\n{{ mark }}\n")
+
+    def ablated(base_url: str, **changes):
+        changes = {"taxonomy": str(ROOT / "taxonomies" / "starter"), **changes}
+        return facts("ablate", "debate", recipe(tmp_path, base_url, **changes), "--rows", 4, home=home)
+
+    def prompts(step: str) -> list[str]:
+        return [row["prompt"] for row in sql(f"SELECT prompt FROM calls WHERE step = '{step}'", home)]
+
+    with running() as base_url:
+        ablated(base_url, curate=curate)
+        assert prompts("debate_opinion") and prompts("debate_argument") and prompts("vote_review")
+        for step in ("debate_opinion", "vote_review", "vote"):
+            assert all("A good answer is in rhyme" in prompt for prompt in prompts(step)), step
+        assert all("at most 21 words" in prompt for prompt in prompts("debate_argument"))
+        assert len(prompts("debate_argument")) == 2 * 4 and not prompts("debate_decisive"), "one round of all four"
+        votes = {"vote": {"rubric": "short", "prompts": {"consider": "consider.txt"}}}
+        ablated(base_url, curate=[*curate, votes])
+        assert any("Weigh it in verse" in prompt for prompt in prompts("vote_review"))
+        assert any("A good answer is short" in prompt for prompt in prompts("vote"))
+        ablated(base_url, curate=curate, model={"model": "other"})
+        ablated(base_url, curate=curate)
+    assert len(sql("SELECT run_id FROM runs", home)) == 3
+
+
+def table(always: int, others: int, rows: int = 200) -> list[Row]:
+    """Arms that were right so often of `rows`; the gate spared half of the tokens."""
+    right = {"single": (100, 9.0), "gate": (120, 50.0), "vote of 1": (100, 20.0), "vote of 5": (others, 100.0)}
+    right["debate on everything"] = (always, 100.0)
+    return [Row(arm, rows, n, 0, 0, 0, 0, 0, tokens, 0.0, 0.0) for arm, (n, tokens) in right.items()]
+
+
+@pytest.mark.parametrize(
+    ("always", "others", "said"),
+    [
+        (180, 100, "debate beats the vote of 5: 90% against 50% right."),
+        (100, 180, "debate loses to the vote of 5: 50% against 90% right."),
+        (101, 100, "debate beats the vote of 5: 50% against 50% right, which 200 answers cannot tell apart."),
+        (100, 104, "debate loses to the vote of 5: 50% against 52% right, which 200 answers cannot tell apart."),
+        (100, 100, "debate ties with the vote of 5: 50% against 50% right, which 200 answers cannot tell apart."),
+    ],
+)
+def test_the_conclusion_says_who_won_and_whether_it_can_be_told(always, others, said):
+    told = _conclusion(table(always, others))
+    assert told == f"At about equal tokens {said} The gate saves 50% of the tokens; behind it 60% are right."
 
 
 def test_stopped_in_the_middle_it_goes_on_where_it_was(tmp_path):

@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import pytest
 from pydantic import ValidationError
@@ -28,7 +29,7 @@ def test_the_critique_comes_first_and_the_score_is_given_in_its_light():
     verdict, judge = judged(0.75)
     assert judge.steps == ["critique", "critique_score"]
     assert "It gives no reason." in judge.calls[1].messages[-1]["content"]
-    assert verdict.transcript == "It gives no reason."
+    assert json.loads(verdict.transcript or "") == {"critique": "It gives no reason."}
     assert verdict.keep and verdict.score == pytest.approx(4.0) and verdict.reason == ""
     assert verdict.call_ids == ("critique-1", "critique_score-2")
     assert judge.calls[0].sampling is not None and judge.calls[0].sampling.temperature == 0

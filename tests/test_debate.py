@@ -11,6 +11,7 @@ from benchmarks.mock_server import running
 from curators.debate import STRUCK, Debate, checked, debate
 from seedbed.engines import Engines, Messages
 from seedbed.records import Content, Sample, Verdict
+from tests.grown import sample, stored
 from tests.scripted import Odds, Scripted
 from tests.test_preferences import Named
 from tests.test_run import facts, recipe, seedbed, sql
@@ -89,6 +90,12 @@ def test_where_a_second_model_contradicts_there_is_a_debate():
     assert told(verdict)["turns"] and [o["model"] for o in told(verdict)["opinions"]] == ["scripted", "writer"]
 
 
+@pytest.mark.parametrize(("sure", "held"), [(1.0, True), (0.99, False)])
+def test_debate_on_everything_is_held_however_certain_the_judge_is(sure, held):
+    verdict = heard(judge(opinions(1.0, 0.0)), sure=sure)
+    assert bool(told(verdict)["turns"]) is held
+
+
 def test_a_judge_that_follows_the_place_decides_nothing_and_the_sample_is_dropped():
     verdict = heard(judge(ruling=lambda _: {"A": 0.9, "B": 0.1}))
     assert not verdict.keep and verdict.reason == "debate undecided" and told(verdict)["decisive"] == ""
@@ -111,6 +118,51 @@ def test_a_quote_that_is_not_in_the_text_is_struck_out():
     assert bare.text.endswith("[no quote from the text]") and bare.quotes == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "quotes", "struck"),
+    [
+        ('It says "built in 1999 by the king", see <quote>mill</quote>', ("mill",), ("built in 1999 by the king",)),
+        ("It says “built in 1999”, »by him«, „by her“", (), ("built in 1999", "by him", "by her")),
+        ("It says ``built in 1999''", (), ("built in 1999",)),
+        ('It says "built in 1810."', ("built in 1810",), ()),
+        ('<quote>"built in 1810"</quote> and "<quote>by monks</quote>"', ("built in 1810", "by monks"), ()),
+        ('<Quote id="1">by monks</ quote > and </quote>', ("by monks",), ()),
+        ("<quote>uilt in 18</quote>, <quote>built in 18</quote>", (), ("uilt in 18", "built in 18")),
+        ("<quote>1810 by monks. When was</quote>", (), ("1810 by monks. When was",)),
+        ("<quote>monks sang</quote>", (), ("monks sang",)),
+    ],
+)
+def test_what_looks_quoted_is_in_the_text_word_for_word_or_struck_out(said, quotes, struck):
+    turn = checked(said, CONTENT, 1, "for")
+    assert (turn.quotes, turn.struck) == (quotes, struck)
+    assert turn.text.count('"') == 2 * len(quotes) and all(f'"{quote}"' in turn.text for quote in quotes)
+    assert not set("“”„»«<>`") & set(turn.text) and turn.text.count(STRUCK) == len(struck)
+    assert ("no quote" in turn.text) == (not quotes)
+
+
+def test_a_mark_without_its_other_is_no_quote():
+    turn = checked('See <quote>by monks</quote>, and "built in 1999', CONTENT, 1, "for")
+    assert turn.text == 'See "by monks", and built in 1999' and turn.struck == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "found"),
+    [
+        ("It can't be so.", "it can", False),
+        ("It can\u2019t be so.", "can't be", True),
+        ("A non-fatal case.", "fatal case", False),
+        ("It costs 1.5 euros.", "costs 1", False),
+        ("It costs 1.5 euros.", "5 euros", False),
+        ("He said “no”, twice.", 'said "no"', True),
+        ("水车建于一八一零年。", "建于一八", True),
+        ("The café's owner", "caf", False),
+    ],
+)
+def test_words_are_whole_in_the_scripts_that_part_them(text, words, found):
+    turn = checked(f"<quote>{words}</quote>", Content(answer=text), 1, "for")
+    assert bool(turn.quotes) is found
+
+
 def test_a_fault_that_can_be_mended_is_revised_and_the_revision_must_win_and_pass():
     def prefers_new(messages: Messages) -> Odds:
         new_first = "Answer A: In 1810." in messages[-1]["content"]
@@ -129,6 +181,10 @@ def test_a_fault_that_can_be_mended_is_revised_and_the_revision_must_win_and_pas
     model = Scripted({"debate_argument": argue, "revise": ["In 1810."]})
     lost = heard(judge(opinion, mendable=0.9, revision_compare=lambda _: {"A": 0.9, "B": 0.1}), model)
     assert not lost.keep and lost.reason == "debate lost, revision tie" and lost.revision is None
+    model = Scripted({"debate_argument": argue, "revise": ["In 1810."]})
+    faulty = heard(judge(mendable=0.9, revision_compare=prefers_new), model)
+    assert told(faulty)["attempt"]["outcome"] == "won" and faulty.revision, "it wins, and the gate is as unsure of it"
+    assert not faulty.keep and faulty.reason == "debate lost, revision faulty too"
 
 
 def test_of_a_pair_two_debaters_argue_for_one_answer_each():
@@ -149,6 +205,25 @@ def test_one_round_needs_no_question_what_decided():
     ruler = judge()
     verdict = heard(ruler, rounds=1)
     assert "debate_decisive" not in ruler.steps and told(verdict)["decisive"].startswith("Wrong")
+
+
+def test_the_view_of_revisions_tells_of_those_that_debates_tried(tmp_path):
+    attempt = {"revised": "In 1810.", "outcome": "won", "orders": [0.9, 0.8]}
+    tries = [attempt, {**attempt, "outcome": "tie"}, {**attempt, "outcome": "unchanged", "orders": None}, None]
+    made = []
+    for n, one in enumerate(tries):
+        facts = {"outcome": "revise" if one else "keep", "orders": [0.2, 0.1], "turns": [], "attempt": one}
+        said = Verdict(step="debate", curator="debate", keep=n in (0, 3), call_ids=("c",), transcript=json.dumps(facts))
+        made.append((sample(n), (said,)))
+    found = stored(tmp_path / "home", made).rows(
+        "SELECT outcome, revised, orders, curator, score_before, fixed, broken FROM revisions ORDER BY sample_id"
+    )
+    plain = {"revised": "In 1810.", "curator": "debate", "score_before": None, "fixed": False, "broken": False}
+    assert found == [
+        {"outcome": "won", "orders": [0.9, 0.8], **plain},
+        {"outcome": "tie", "orders": [0.9, 0.8], **plain},
+        {"outcome": "unchanged", "orders": None, **plain},
+    ]
 
 
 def test_in_a_run_the_view_tells_outcome_argument_and_tokens(tmp_path):

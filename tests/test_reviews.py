@@ -8,15 +8,16 @@ from dataclasses import replace
 import pytest
 
 from seedbed.errors import InputError
-from seedbed.records import Content
+from seedbed.records import Content, Verdict
 from seedbed.store import bulk
 from seedbed.store.agreement import between_reviewers, cohen
 from seedbed.store.filters import Filter, count
 from seedbed.store.leases import hold, record_and_stay
 from seedbed.store.lineage import life
 from seedbed.store.queue import Key, plan
-from seedbed.store.reviews import Event, undo
+from seedbed.store.reviews import Event, record, undo
 from seedbed.store.rows import add_tables, judged_tables
+from tests.grown import sample, stored
 from tests.handmade import add, decide, judged, keys, twenty
 
 EVERYTHING = Filter()
@@ -71,6 +72,19 @@ def test_a_bulk_verdict_asks_again_when_the_filter_means_other_rows_by_now(store
     assert store.rows("SELECT count(*) AS n FROM reviews") == [{"n": 0}]
     bulk.decide(store, "anna", wanted, "keep", changed.value.now)
     assert store.rows("SELECT count(*) AS n FROM reviews") == [{"n": found.n + 1}]
+
+
+def test_a_bulk_verdict_is_refused_if_as_many_others_match_by_now(store):
+    wanted = Filter(kind="instruction", status="kept", state="unreviewed")
+    found = bulk.meant(store, "anna", wanted)
+    decide(store, "ben", keys(store, kind="instruction", status="kept")[0], "drop")
+    with store.writing() as db:
+        add_tables(db, judged_tables("run1", [judged(50, "b", "good")], "judge"))
+    with pytest.raises(bulk.Changed) as changed:
+        bulk.decide(store, "anna", wanted, "keep", found)
+    assert changed.value.now.kinds == found.kinds, "one went and one came"
+    assert store.rows("SELECT * FROM reviews WHERE reviewer = 'anna'") == []
+    bulk.decide(store, "anna", wanted, "keep", changed.value.now)
 
 
 def test_a_bulk_verdict_must_fit_every_kind_it_would_decide(store):
@@ -151,6 +165,30 @@ def test_judges_are_not_measured_by_bulk_verdicts(store):
     assert {row["agreement_n"] for row in store.rows("SELECT agreement_n FROM judges WHERE curator = 'critique'")} == {
         1
     }
+
+
+def test_a_debate_over_a_pair_agrees_with_people_on_the_side_that_it_found_better(tmp_path):
+    """What the judge said of each pair, what people said, and in what order they saw it."""
+    cases = [
+        ("", "chosen", "chosen-first", True),
+        ("", "rejected", "chosen-first", False),
+        ("debate lost", "rejected", "chosen-first", True),
+        ("debate lost", "rejected", "rejected-first", True),
+        ("debate lost", "chosen", "rejected-first", False),
+        ("judged faulty", "rejected", "rejected-first", True),
+        ("debate undecided", "tie", "chosen-first", True),
+        ("debate undecided", "chosen", "chosen-first", False),
+    ]
+    made = []
+    for n, (reason, *_) in enumerate(cases):
+        said = Verdict(step="debate", curator="debate", keep=not reason, reason=reason, call_ids=("c",))
+        made.append((sample(n, "preference"), (said,)))
+    store = stored(tmp_path / "home", made)
+    for (one, _), (_, action, order, _) in zip(made, cases, strict=True):
+        record(store, "anna", Event("run1", one.sample_id, action, shown_order=order))
+    [row] = store.rows("SELECT agreement, agreement_n FROM judges")
+    agreed = sum(agree for *_, agree in cases)
+    assert row == {"agreement": pytest.approx(agreed / len(cases)), "agreement_n": len(cases)}
 
 
 # Other runs, and a sample's life

@@ -105,7 +105,7 @@ def test_good_answers_are_left_alone_and_without_the_option_all_are():
     ruler = Scripted({"critique": ["Fine.", "Fine."]}, {"critique_score": [{"5": 1.0}, {"1": 1.0}]})
     for options in (Critique(revise_below=4.0), Critique()):
         verdict = asyncio.run(critique(SAMPLE, Engines(Scripted(), ruler), options))
-        assert verdict.transcript == "Fine." and verdict.revision is None
+        assert told(verdict) == {"critique": "Fine."} and verdict.revision is None
 
 
 def test_in_a_run_pairs_stand_beside_the_samples_the_books_balance_and_the_report_tells_fixes_and_breakages(tmp_path):

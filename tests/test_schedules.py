@@ -230,6 +230,25 @@ def test_two_schedules_fire_and_the_second_finds_nothing_to_do(tmp_path, prefect
     assert len(sql("SELECT run_id FROM runs", home)) == 1
 
 
+def test_what_cron_says_is_the_schedule_that_is_served(tmp_path, prefect):
+    api, environment = prefect
+    documents(tmp_path, "north")
+    path = growing(tmp_path, "http://127.0.0.1:9/v1", name="nightly")
+    when = ("--cron", "0 3 * * 1", "--timezone", "Europe/Oslo")
+    serving = start("schedule", path, *when, home=tmp_path / "home", **environment)
+    named: dict[str, object] = {"deployments": {"name": {"any_": ["nightly"]}}}
+    try:
+        until = time.monotonic() + 150
+        while not (found := ask(api, "deployments/filter", named)):
+            assert time.monotonic() < until and serving.poll() is None, "nothing is served"
+            time.sleep(1)
+    finally:
+        serving.send_signal(signal.SIGINT)
+        serving.communicate(timeout=60)
+    [one] = found[0]["schedules"]
+    assert one["active"] and (one["schedule"]["cron"], one["schedule"]["timezone"]) == ("0 3 * * 1", "Europe/Oslo")
+
+
 def test_a_stampede_of_late_runs_does_the_work_once(tmp_path, prefect):
     """Three firings at once, as after downtime, each in a process of its own and none waiting for another."""
     home = tmp_path / "home"

@@ -90,6 +90,25 @@ def test_evaluate_repeats_the_recorded_figures_to_the_last_digit(place, manifest
     assert again["rows"] == manifest["rows"]["held_out"] and again["seen"] == 0
 
 
+def test_an_adapter_on_a_model_of_the_hub_is_measured_on_the_commit_it_was_trained_on(place):
+    """The Hub as its cache has it: a repository at one commit, and later at another with other weights."""
+    cache, home = place / "hub" / "hub" / "models--own--tiny", place / "moved"
+    grown(home, [("preference", pair(n)) for n in range(40)])
+    for commit, change in (("a" * 40, ""), ("b" * 40, "{% set _ = 1 %}")):
+        shutil.copytree(place / "model", cache / "snapshots" / commit)
+        template = cache / "snapshots" / commit / "chat_template.jinja"
+        template.write_text(change + template.read_text())
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("a" * 40)
+    hub = {"HF_HOME": str(place / "hub"), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    chosen = options(place, model="own/tiny", epochs=1)
+    trained = told(test_run.seedbed("train", "toy", "--options", chosen, "--json", home=home, **hub))
+    assert trained["base"]["revision"] == "a" * 40 and trained["training"]["revision"] == ""
+    (cache / "refs" / "main").write_text("b" * 40)
+    again = told(test_run.seedbed("evaluate", trained["adapter"], "--json", home=home, **hub))
+    assert (again["before"], again["after"]) == (trained["before"], trained["after"])
+
+
 def test_the_same_seed_gives_the_same_adapter_and_the_report_says_what_to_do_next(place, manifest):
     done = seedbed("train", "toy-v2", "--options", options(place), "--objective", "dpo", home=place / "home")
     assert done.returncode == 0, done.stderr

@@ -156,7 +156,7 @@ def test_a_crash_in_the_middle_leaves_the_old_tree_or_none(tmp_path):
         if old:
             with appearing(folder) as part:
                 (part / "README.md").write_bytes(old)
-        with pytest.raises(RuntimeError, match="went away"), appearing(folder) as part:
+        with pytest.raises(RuntimeError, match="went away"), appearing(folder, ("README.md",)) as part:
             (part / "README.md").write_bytes(b"new")
             raise RuntimeError("the store went away")
         assert (folder / "README.md").read_bytes() == old if old else not folder.exists()
@@ -175,6 +175,31 @@ def test_a_folder_that_holds_something_else_is_left_alone(store, tmp_path):
     with pytest.raises(InputError, match="holds no tree of Seedbed's: name a new folder"):
         build(store, "desk", tmp_path, TERMS)
     assert files(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_a_file_beside_an_earlier_tree_is_never_removed(store, tmp_path):
+    folder = tmp_path / "tree"
+    build(store, "desk", folder, TERMS)
+    (folder / "data" / "notes").mkdir()
+    (folder / "data" / "notes" / "mine.md").write_text("years of work")
+    before = files(folder)
+    with pytest.raises(InputError, match=r"files that are not Seedbed's: data/notes/mine\.md\. .* new folder"):
+        build(store, "desk", folder, TERMS)
+    assert files(folder) == before and [path.name for path in tmp_path.iterdir()] == ["tree"]
+    (folder / "data" / "notes" / "mine.md").unlink()
+    build(store, "desk", folder, TERMS)
+    assert not (folder / "data" / "notes").exists()
+
+
+def test_a_file_that_comes_while_a_tree_is_built_is_not_removed_either(tmp_path):
+    folder = tmp_path / "tree"
+    with appearing(folder) as part:
+        (part / "README.md").write_text("old")
+    with pytest.raises(InputError, match=r"mine\.md"), appearing(folder, ("README.md",)) as part:
+        (part / "README.md").write_text("new")
+        (folder / "mine.md").write_text("years of work")
+    assert files(folder) == {"README.md": b"old", "mine.md": b"years of work"}
+    assert [path.name for path in tmp_path.iterdir()] == ["tree"]
 
 
 def test_an_empty_version_is_refused_and_leaves_nothing(tmp_path):

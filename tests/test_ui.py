@@ -313,13 +313,6 @@ def test_coverage_tells_leaves_funnel_and_agreement(store):
     assert "Cohen's kappa" in said and "1.00" in said and "says little" in said
 
 
-def test_a_killed_run_is_told_as_such_with_the_command_that_goes_on(store):
-    with store.writing() as db:
-        db.execute("UPDATE base.runs SET status = 'running'")
-    said = shown(opened("runs"))
-    assert "killed" in said and "seedbed run RECIPE" in said and "No process is at work" in said
-
-
 def test_publish_makes_compares_and_hands_out_versions(store, tmp_path):
     first = freeze_all(store)
     dropped = next(key for key in plan(store, "anna", Filter(status="kept", kind="instruction"), "random").keys)

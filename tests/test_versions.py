@@ -205,6 +205,15 @@ def test_a_refilter_that_cannot_be_is_told_what_there_is(home):
     assert done.returncode == 2 and "scripted-v1" in done.stderr
 
 
+@pytest.mark.parametrize("number", ["nan", "-inf"])
+def test_a_threshold_that_is_no_finite_number_is_refused_and_nothing_is_stored(home, number):
+    done = seedbed("refilter", "scripted", f"critique={number}", home=home)
+    assert done.returncode == 2 and f"'critique={number}' is no threshold" in done.stderr
+    with pytest.raises(InputError, match="is no threshold: give a finite number"):
+        refilter(Store(home), "scripted", {"critique": float(number)})
+    assert [row["version"] for row in facts("versions", home=home)] == ["scripted-v1"]
+
+
 def test_reviews_that_fit_nothing_are_refused(home):
     store = Store(home)
     row = kept(store, "scripted-v1")[0]

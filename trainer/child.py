@@ -22,7 +22,7 @@ from trainer import dpo, sft
 from trainer.manifest import Base, Manifest, counted, packages, write
 from trainer.measure import Figures, LogProbs, log_probs
 from trainer.options import Objective, Training
-from trainer.pretrained import Pretrained, load
+from trainer.pretrained import FILES, Pretrained, load, locate
 from trainer.progress import Progress, Tell
 from trainer.rows import Fit, Row, fit, read_rows
 from trainer.task import TASKS, Evaluate, Measured, Train
@@ -92,7 +92,7 @@ def evaluate(task: Evaluate, tell: Tell) -> None:
     """
     from peft import PeftModel
 
-    training, method = task.training, METHODS[task.training.objective]
+    training, method = _as_it_was(task), METHODS[task.training.objective]
     tell(Progress(stage="loading the model"))
     start = load(training)
     if start.card.revision != task.base.revision:
@@ -132,6 +132,13 @@ def main(path: str) -> int:
         tell(Progress(stage="refused", refused=f"out of memory: {error}. Lower batch_size or max_length"))
         return 2
     return 0
+
+
+def _as_it_was(task: Evaluate) -> Training:
+    """The options with the commit that was trained on: a repository on the Hub may have moved since."""
+    if locate(task.training.model) or task.base.revision.startswith(FILES):
+        return task.training
+    return task.training.model_copy(update={"revision": task.base.revision})
 
 
 def _enough(found: Fit, training: Training) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+FILES = "files:"  # how the revision of a folder begins, which is no commit
 _ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _IN_BLOCKS = 1 << 24  # bytes
 
@@ -77,7 +78,7 @@ def load(training: Training) -> Pretrained:
 
     here = locate(training.model)
     name = str(_folder(training.model)) if here else training.model
-    revision = None if here else training.revision or None
+    revision = None if here else _commit(training)
     on_gpu = torch.cuda.is_available()
     in_bf16 = on_gpu and torch.cuda.is_bf16_supported()
     try:
@@ -97,8 +98,7 @@ def load(training: Training) -> Pretrained:
         ) from error
     device = "cuda:0" if on_gpu else "cpu"
     model.to(device)  # type: ignore[arg-type]  # its decorator hides what it takes
-    commit = str(getattr(model.config, "_commit_hash", None) or training.revision)
-    return Pretrained(model.train(False), tokenizer, _card(training, here, commit), device)
+    return Pretrained(model.train(False), tokenizer, _card(training, here, revision or ""), device)
 
 
 def lora(training: Training) -> LoraConfig:
@@ -118,6 +118,17 @@ def _folder(model: str) -> Path:
     return embedded_model() if model == EMBEDDED else Path(model).expanduser()
 
 
+def _commit(training: Training) -> str | None:
+    """What a model's branch or tag on the hub stands for now, told by the hub or, offline, by its cache.
+
+    Unknown it stays what was asked for; loading then says why.
+    """
+    from transformers.utils.hub import resolve_revision
+
+    found = resolve_revision(training.model, training.revision or None)
+    return str(getattr(found, "resolved", found)) if found else None
+
+
 def _card(training: Training, here: bool, commit: str) -> ModelCard:
     if training.model == EMBEDDED:
         return ModelCard("transformers", NAME, embedded_revision(), LICENCE)
@@ -134,4 +145,4 @@ def _hash(folder: Path) -> str:
             with path.open("rb") as file:
                 while block := file.read(_IN_BLOCKS):
                     total.update(block)
-    return f"files:{total.hexdigest()}"
+    return f"{FILES}{total.hexdigest()}"

@@ -10,6 +10,7 @@ import streamlit as st
 from seedbed.store import Store
 from seedbed.store.lineage import Life, Row, calls
 from seedbed.store.reviews import EVERY_DECISION
+from seedbed.transcripts import Compared, Orders, Transcript, read
 from ui.safe import Html, bullets, draw, line, stacked, struck, table, titled, words
 
 TEXT_NAMES = {"context": "Context", "question": "Question", "answer": "Answer", "rejected": "Rejected answer"}
@@ -100,78 +101,67 @@ def _doing(row: Row) -> str:
 
 
 def _transcript(text: str) -> Html:
-    """A critique is plain text; pairs, debates and revisions are JSON, told part by part."""
-    try:
-        told = orjson.loads(text)
-    except orjson.JSONDecodeError:
+    """What a curator tells, part by part; a text of any other shape is shown as it stands."""
+    told = read(text)
+    if told is None:
         return words(text)
-    if not isinstance(told, dict):
-        return words(text)
-    parts = [*_critique(told), *_opinions(told), *_turns(told), *_candidates(told)]
-    attempt = told.get("attempt") or told
-    if attempt.get("revised"):
-        parts.append(titled(f"Revision: {attempt.get('outcome')}{_orders(attempt)}", words(str(attempt["revised"])), 4))
+    parts = [*_votes(told), *_critiques(told), *_opinions(told), *_turns(told), *_candidates(told)]
+    attempt = told.revision
+    if attempt and attempt.revised:
+        parts.append(titled(f"Revision: {attempt.outcome}{_orders(attempt.orders)}", words(attempt.revised), 4))
     return stacked(*parts) if parts else words(text)
 
 
-def _critique(told: Row) -> list[Html]:
-    names = {"critique": "Critique", "critique_after": "Critique of the revision"}
-    return [titled(title, words(str(told[name])), 4) for name, title in names.items() if told.get(name)]
+def _votes(told: Transcript) -> list[Html]:
+    return [titled(f"Vote {n}: {vote.yes:.2f} for yes", words(vote.review), 4) for n, vote in enumerate(told.votes, 1)]
 
 
-def _opinions(told: Row) -> list[Html]:
-    opinions = told.get("opinions")
-    if not isinstance(opinions, list) or not opinions:
+def _critiques(told: Transcript) -> list[Html]:
+    named = {"Critique": told.critique, "Critique of the revision": told.critique_after}
+    return [titled(title, words(said), 4) for title, said in named.items() if said]
+
+
+def _opinions(told: Transcript) -> list[Html]:
+    if not told.opinions:
         return []
-    cells = [(one["model"], *map(float, one["orders"])) for one in opinions]
+    cells = [(one.model, *one.orders) for one in told.opinions]
     return [
         table("Opinions without debate: probability that it is good", ("model", "asked", "asked the other way"), cells)
     ]
 
 
-def _turns(told: Row) -> list[Html]:
-    turns = told.get("turns")
-    if not isinstance(turns, list) or not turns:
+def _turns(told: Transcript) -> list[Html]:
+    if not told.turns:
         return []
     parts = list[Html]()
-    for turn in turns:
-        parts.append(titled(f"Round {turn['round']}, {turn['side']}", words(str(turn["text"])), 4))
-        if turn["struck"]:
-            parts.append(struck("Struck out, since the text does not say it:", turn["struck"]))
-    ruling = f"Ruling{_orders(told)}; decided by" if told.get("decisive") else f"Ruling{_orders(told)}"
-    return [*parts, titled(ruling, words(str(told.get("decisive") or "no side won")), 4)]
+    for turn in told.turns:
+        parts.append(titled(f"Round {turn.round}, {turn.side}", words(turn.text), 4))
+        if turn.struck:
+            parts.append(struck("Struck out, since the text does not say it:", turn.struck))
+    ruling = f"Ruling{_orders(told.orders)}{'; decided by' if told.decisive else ''}"
+    return [*parts, titled(ruling, words(told.decisive or "no side won"), 4)]
 
 
-def _candidates(told: Row) -> list[Html]:
-    candidates, comparisons = told.get("candidates"), told.get("comparisons")
-    if not isinstance(candidates, list):
-        return []
-    roles = {told.get("chosen"): "chosen", told.get("rejected"): "rejected"}
+def _candidates(told: Transcript) -> list[Html]:
     parts = [
-        titled(f"Candidate {n + 1} by {one['model']} {roles.get(n, '')}", words(str(one["text"])), 4)
-        for n, one in enumerate(candidates)
+        titled(f"Candidate {n + 1} by {one.model} {told.role(n)}", words(one.text), 4)
+        for n, one in enumerate(told.candidates)
     ]
-    if isinstance(comparisons, list) and comparisons:
-        cells = [
-            (f"{c['a'] + 1} against {c['b'] + 1}", float(c["in_front"]), float(c["behind"]), _winner(c))
-            for c in comparisons
-        ]
+    if told.comparisons:
+        cells = [(f"{c.a + 1} against {c.b + 1}", c.in_front, c.behind, _winner(c)) for c in told.comparisons]
         columns = ("candidates", "first wins, in front", "first wins, behind", "outcome")
         parts.append(table("Comparisons, asked in both orders", columns, cells))
-    scores = told.get("scores")
-    if isinstance(scores, list):
-        rated = [(n + 1, float(score)) for n, score in enumerate(scores)]
-        parts.append(table("Ratings", ("candidate", "score"), rated))
+    if told.scores:
+        parts.append(table("Ratings", ("candidate", "score"), [(n, score) for n, score in enumerate(told.scores, 1)]))
     return parts
 
 
-def _winner(comparison: dict[str, float]) -> str:
-    ahead = {comparison["in_front"] > 0.5, comparison["behind"] > 0.5}
-    if len(ahead) > 1 or 0.5 in (comparison["in_front"], comparison["behind"]):
+def _winner(comparison: Compared) -> str:
+    ahead = {comparison.in_front > 0.5, comparison.behind > 0.5}
+    if len(ahead) > 1 or 0.5 in (comparison.in_front, comparison.behind):
         return "tie"
-    return f"{int(comparison['a' if ahead == {True} else 'b']) + 1} wins"
+    return f"{(comparison.a if ahead == {True} else comparison.b) + 1} wins"
 
 
-def _orders(told: Row) -> str:
-    orders = told.get("orders")
-    return f" ({orders[0]:.2f} and {orders[1]:.2f} in the two orders)" if isinstance(orders, list) else ""
+def _orders(orders: Orders | None) -> str:
+    return f" ({orders[0]:.2f} and {orders[1]:.2f} in the two orders)" if orders else ""

@@ -16,10 +16,14 @@ from seedbed.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What a bulk verdict would decide: how many rows of each kind, and how many of all have been reviewed already."""
+    """What a bulk verdict would decide: how many rows of each kind, and how many of all have been reviewed already.
+
+    `which` is a hash of the rows' ids: as many others are not what was counted.
+    """
 
     kinds: Mapping[str, int]
     reviewed: int
+    which: str
 
     @property
     def n(self) -> int:
@@ -72,9 +76,10 @@ def decide(store: Store, reviewer: str, found: Filter, action: str, expected: Me
 def _meant(db: DuckDBPyConnection, reviewer: str, found: Filter) -> Meant:
     rows = matching(found, reviewer)
     counts = db.execute(
-        "SELECT kind, count(*), count(v.run_id) "
+        "SELECT kind, count(*), count(v.run_id), bit_xor(md5_number(concat_ws(chr(31), run_id, sample_id))) "
         f"FROM ({rows.sql}) LEFT JOIN (SELECT DISTINCT run_id, sample_id FROM voices) v USING (run_id, sample_id) "
         "GROUP BY kind ORDER BY kind",
         rows.values,
     ).fetchall()
-    return Meant({str(kind): int(n) for kind, n, _ in counts}, sum(int(n) for _, _, n in counts))
+    which = " ".join(str(ids) for *_, ids in counts)
+    return Meant({str(kind): int(n) for kind, n, *_ in counts}, sum(int(n) for _, _, n, _ in counts), which)

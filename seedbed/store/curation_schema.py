@@ -3,7 +3,8 @@
 `base.version_rows` holds every row that a version chose from, with the reason of those left out, so that two
 versions can be compared and any one of them filtered again. Reviews are events: what is undone stays. A decision is a
 reviewer's latest on a row; `voices` lends it to the same text in other runs, and `judges` leaves bulk verdicts out,
-which nobody gave by looking at the sample.
+which nobody gave by looking at the sample. A transcript may hold anything, as curators of other packages write it
+too: what is read out of one is tried, and no row of it can make a view fail.
 """
 
 CURATION = """
@@ -84,24 +85,27 @@ CREATE VIEW preferences AS
 SELECT s.sample_id, s.run_id, s.method, s.leaf, s.status,
        CASE WHEN starts_with(v.reason, 'tie') THEN 'tie' ELSE 'pair' END AS outcome,
        s.question, s.context, s.answer AS chosen, s.rejected, v.score AS margin, v.model AS judge,
-       ((v.transcript->'orders'))::DOUBLE[] AS orders,
-       coalesce(nullif(v.reason, ''), CASE WHEN (v.transcript->'orders') IS NULL THEN 'rated higher'
+       TRY_CAST(t->'orders' AS DOUBLE[]) AS orders,
+       coalesce(nullif(v.reason, ''), CASE WHEN (t->'orders') IS NULL THEN 'rated higher'
                                            ELSE 'preferred in both orders' END) AS reason,
-       json_extract_string(v.transcript, '$.candidates[' || (v.transcript->>'chosen') || '].model') AS chosen_model,
-       json_extract_string(v.transcript, '$.candidates[' || (v.transcript->>'rejected') || '].model') AS rejected_model,
-       (v.transcript->'candidates') AS candidates, (v.transcript->'comparisons') AS comparisons
-FROM base.samples s JOIN base.verdicts v USING (run_id, sample_id)
-WHERE s.kind = 'preference' AND v.step = 'preference';
+       json_extract_string(t, '$.candidates[' || TRY_CAST(t->>'chosen' AS UINTEGER) || '].model') AS chosen_model,
+       json_extract_string(t, '$.candidates[' || TRY_CAST(t->>'rejected' AS UINTEGER) || '].model') AS rejected_model,
+       (t->'candidates') AS candidates, (t->'comparisons') AS comparisons
+FROM base.samples s
+JOIN (SELECT *, CASE WHEN json_valid(transcript) THEN transcript::JSON END AS t FROM base.verdicts
+      WHERE step = 'preference') v USING (run_id, sample_id)
+WHERE s.kind = 'preference';
 
 CREATE VIEW revisions AS
 SELECT run_id, sample_id, step, curator, model AS judge, (t->>'outcome') AS outcome, (t->>'revised') AS revised,
-       (t->>'before')::DOUBLE AS score_before, (t->>'after')::DOUBLE AS score_after,
-       coalesce((t->>'fixed')::BOOLEAN, false) AS fixed, coalesce((t->>'broken')::BOOLEAN, false) AS broken,
-       (t->'orders')::DOUBLE[] AS orders, (t->>'critique') AS critique
-FROM (SELECT *, CASE WHEN json_valid(transcript)
-                     THEN coalesce(nullif(transcript->'attempt', 'null'::JSON), transcript::JSON) END AS t
-      FROM base.verdicts WHERE starts_with(transcript, '{"'))
-WHERE (t->>'outcome') IN ('won', 'lost', 'tie', 'unchanged', 'unusable');
+       TRY_CAST(t->>'before' AS DOUBLE) AS score_before, TRY_CAST(t->>'after' AS DOUBLE) AS score_after,
+       coalesce(TRY_CAST(t->>'fixed' AS BOOLEAN), false) AS fixed,
+       coalesce(TRY_CAST(t->>'broken' AS BOOLEAN), false) AS broken,
+       TRY_CAST(t->'orders' AS DOUBLE[]) AS orders, (t->>'critique') AS critique
+FROM (SELECT *, CASE WHEN json_valid(transcript) THEN
+                         CASE curator WHEN 'debate' THEN transcript->'attempt' ELSE transcript::JSON END END AS t
+      FROM base.verdicts WHERE curator IN ('critique', 'debate'))
+WHERE (t->>'revised') IS NOT NULL AND (t->>'outcome') IN ('won', 'lost', 'tie', 'unchanged', 'unusable');
 
 CREATE VIEW debates AS
 WITH held AS (
@@ -116,19 +120,22 @@ spent AS (
     GROUP BY run_id, sample_id, step)
 SELECT run_id, sample_id, step, (transcript->>'outcome') AS outcome,
        json_array_length(transcript->'turns') > 0 AS debated, keep, score, reason,
-       (transcript->'orders')::DOUBLE[] AS orders, (transcript->>'decisive') AS decisive,
+       TRY_CAST(transcript->'orders' AS DOUBLE[]) AS orders, (transcript->>'decisive') AS decisive,
        (transcript->'opinions') AS opinions, (transcript->'turns') AS turns, model AS judge, calls, tokens_in,
        tokens_out
 FROM held LEFT JOIN spent USING (run_id, sample_id, step);
 
 CREATE VIEW judges AS
 WITH ruled AS (
-    SELECT run_id, sample_id, step, curator, model, keep, score, starts_with(reason, 'tie') AS tie FROM base.verdicts
-    WHERE model <> ''),
+    SELECT run_id, sample_id, step, curator, model, keep, score, CASE
+               WHEN starts_with(reason, 'tie') OR reason = 'debate undecided' THEN 'tie'
+               WHEN curator = 'debate' AND NOT keep THEN 'rejected' ELSE 'chosen' END AS better  -- of a pair
+    FROM base.verdicts WHERE model <> ''),
 sides AS (
     SELECT curator, model, CASE
                WHEN decision IN ('keep', 'drop') THEN CASE WHEN keep THEN 'keep' ELSE 'drop' END
-               WHEN tie THEN 'tie' WHEN shown_order = 'chosen-first' THEN 'left' ELSE 'right' END AS said,
+               WHEN better = 'tie' THEN 'tie'
+               WHEN (better = 'chosen') = (shown_order = 'chosen-first') THEN 'left' ELSE 'right' END AS said,
            CASE WHEN decision IN ('keep', 'drop', 'tie') THEN decision
                 WHEN (decision = 'chosen') = (shown_order = 'chosen-first') THEN 'left' ELSE 'right' END AS person
     FROM ruled JOIN decisions USING (run_id, sample_id)
@@ -143,8 +150,8 @@ agreement AS (
     SELECT curator, model, count(*) AS n, avg((said = person)::INTEGER) AS share FROM sides GROUP BY ALL),
 pairs AS (
     SELECT curator, model, unnest(from_json(transcript->'comparisons',
-               '[{"a": "INTEGER", "b": "INTEGER", "in_front": "DOUBLE", "behind": "DOUBLE"}]')) AS c, transcript
-    FROM base.verdicts WHERE curator = 'preferences'),
+               '[{"a": "UINTEGER", "b": "UINTEGER", "in_front": "DOUBLE", "behind": "DOUBLE"}]')) AS c, transcript
+    FROM base.verdicts WHERE curator = 'preferences' AND json_valid(transcript)),
 compared AS (
     SELECT curator, model, c.in_front AS p, c.behind AS q,
            length(json_extract_string(transcript, '$.candidates[' || c.a || '].text'))

@@ -7,6 +7,7 @@ with it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -188,7 +189,7 @@ def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Versio
     coverage, no leaf gets more than its target: people's choice first, then what was kept before, then the score.
 
     Raises:
-        InputError: there is no such version, or a step that gives no score under a threshold.
+        InputError: there is no such version, a step gives no score under a threshold, or a number is not finite.
     """
     parent = find_version(store, name)
     [row] = store.rows("SELECT run_id, thresholds FROM versions WHERE version = ?", [parent])
@@ -198,9 +199,11 @@ def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Versio
         [parent],
     )
     known = [str(step["step"]) for step in steps]
-    for step in thresholds:
+    for step, cut in thresholds.items():
         if step not in known:
             raise InputError(f"no step {step!r} of {parent} has a threshold. Those that have: {', '.join(known)}")
+        if not math.isfinite(cut):  # JSON has no such number: it would be stored as null, and read as none
+            raise InputError(f"{step}={cut} is no threshold: give a finite number, such as 3.5")
     cuts = {**orjson.loads(str(row["thresholds"])), **thresholds}
     with store.writing() as db:
         db.execute(CANDIDATES + FROM_PARENT, {"parent": parent})
