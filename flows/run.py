@@ -18,7 +18,7 @@ from flows.engines import cards, open_all, recorded
 from flows.grow import Growth, Stage, direct
 from flows.methods import methods
 from flows.plan import Plan, make_plan, only_new
-from flows.progress import Progress
+from flows.progress import Progress, hearing
 from seedbed.engines import Engines
 from seedbed.journal import lease
 from seedbed.ledger import BUDGET, Budget, Ledger, Stopped, Tally
@@ -160,7 +160,7 @@ async def _walk(
     message = "stopped by an error"
     watching = asyncio.create_task(watch(plan, progress)) if watch else None
     try:
-        with interruptible(ledger), _calm_collector():
+        with interruptible(ledger), _calm_collector(), hearing(progress):
             growth = Growth(plan, store, ledger, given, places, progress, stage)
             status, message = await _to_the_end(growth, store, run_id)
     except asyncio.CancelledError:
