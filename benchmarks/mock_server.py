@@ -167,10 +167,10 @@ class Desk:
 
     def wait(self, now: float) -> float:
         """Seconds until what comes now is answered; with `slots`, no more than these are worked on at once."""
-        latency = self.flags.latency_ms / 1000
+        latency: float = self.flags.latency_ms / 1000
         if not self.free:
             return latency
-        done: float = max(heappop(self.free), now) + latency
+        done = max(heappop(self.free), now) + latency
         heappush(self.free, done)
         return done - now
 

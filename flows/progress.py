@@ -137,7 +137,7 @@ def _short(raw: str) -> str:
 
 class _Ear(logging.Handler):
     def __init__(self, notices: list[str]) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.INFO)
         self._notices = notices
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -146,10 +146,13 @@ class _Ear(logging.Handler):
 
 @contextmanager
 def hearing(progress: Progress) -> Iterator[None]:
-    """What the kernel warns of (an engine that is gone, a schema that is ignored) becomes a notice of the run."""
+    """What the kernel tells of (an engine that is gone, a schema that is ignored) becomes a notice of the run."""
     kernel, ear = logging.getLogger("seedbed"), _Ear(progress.notices)
+    before = kernel.level
     kernel.addHandler(ear)
+    kernel.setLevel(logging.INFO)
     try:
         yield
     finally:
         kernel.removeHandler(ear)
+        kernel.setLevel(before)

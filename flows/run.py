@@ -99,7 +99,7 @@ async def grow(
     recipe = seedbed.recipe
     try:
         async with AsyncExitStack() as stack:
-            engines = await open_all(recipe, stack)
+            engines = await open_all(recipe, stack, home)
             plan = make_plan(recipe, seedbed.leaves, methods(), cards(engines), rows)
             stack.enter_context(lease(home, plan.run_id))
             return await _walk(plan, store, engines, stage, watch)
@@ -120,7 +120,7 @@ async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: W
     try:
         async with AsyncExitStack() as stack:
             stack.enter_context(lease(home, recipe.name, "recipe"))
-            engines = await open_all(recipe, stack)
+            engines = await open_all(recipe, stack, home)
             whole = make_plan(recipe, seedbed.leaves, methods(), cards(engines))
             plan = only_new(whole, grown(store, recipe.name))
             if not plan.plots:

@@ -11,6 +11,19 @@ from typing import Any
 import orjson
 
 
+class PassingFault(Exception):
+    """A failure that may pass: worth another try, after `retry_after` seconds where the server said so.
+
+    `busy`: the server is well but has too much to do. `absent`: nobody answered.
+    """
+
+    def __init__(
+        self, why: str, retry_after: float | None = None, *, busy: bool = False, absent: bool = False, status: int = 0
+    ) -> None:
+        super().__init__(why)
+        self.retry_after, self.busy, self.absent, self.status = retry_after, busy, absent, status
+
+
 def words(content: bytes) -> str | bytes:
     """The server's own words in its error body, or the body."""
     try:

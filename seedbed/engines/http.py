@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,8 +20,9 @@ from pydantic import BaseModel
 from yarl import URL
 
 from seedbed.engines import Choice, EngineError, EngineGone, Messages, ModelCard, Reply, Sampling
+from seedbed.engines.batch import JSON, Batches
 from seedbed.engines.breaker import Breaker
-from seedbed.engines.completion import count, masses, retry_after, words
+from seedbed.engines.completion import PassingFault, count, masses, retry_after, words
 from seedbed.engines.pace import Pace
 from seedbed.engines.schema_watch import SchemaWatch
 from seedbed.engines.wire import Answer, Wire
@@ -31,6 +33,7 @@ BUSY = frozenset({429, 503, 529})  # the server is there and asks for patience
 GATEWAY = frozenset({502, 504})  # a proxy says that nobody is behind it
 BACKOFF_CAP = 30.0
 PROBE_SECONDS = 10.0
+PATIENCE = 60.0  # seconds for a server to come back, but no less than one try may take and no more than a call
 FOR_ALL = frozenset({401, 402, 404})  # whatever is asked, the next call would hear the same
 REMEDIES = {
     401: "Check the key in the environment variable that api_key_env names",
@@ -42,26 +45,13 @@ REMEDIES = {
 TOO_LONG = ("context", "too long", "maximum model length", "max_model_len")
 
 
-class _FaultError(Exception):
-    """A failure that may pass: worth another try, after `retry_after` seconds where the server said so.
-
-    `busy`: the server is well but has too much to do. `absent`: nobody answered.
-    """
-
-    def __init__(
-        self, why: str, retry_after: float | None = None, *, busy: bool = False, absent: bool = False, status: int = 0
-    ) -> None:
-        super().__init__(why)
-        self.retry_after, self.busy, self.absent, self.status = retry_after, busy, absent, status
-
-
 class HttpEngine:
     """One OpenAI-compatible server. Use it as `async with HttpEngine(...) as engine`.
 
     At most `concurrency` calls are under way, fewer where the server shows that it has enough (`pace.py`); the others
     queue. From leaving the queue a call takes at most `deadline` = timeout x (retries + 1) seconds, its waits
     included; one attempt takes at most `timeout`. HTTP 429 is tried again until then, other faults `retries` times. A
-    server that is gone is waited for as long as one attempt may take (`breaker.py`).
+    server that is gone is waited for a while (`breaker.py`).
     """
 
     def __init__(
@@ -78,7 +68,9 @@ class HttpEngine:
         backoff: float = 0.5,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         rng: random.Random | None = None,
+        batches: Path | None = None,
     ) -> None:
+        """`timeout` and `backoff` in seconds; with the folder `batches`, calls go through the server's batch API."""
         base = _base(base_url)
         self.card = ModelCard("http", model, revision, licence)
         self.deadline = timeout * (retries + 1)
@@ -88,13 +80,16 @@ class HttpEngine:
         self._concurrency, self._retries, self._backoff = concurrency, retries, backoff
         self._sleep, self._rng = sleep, rng or random.Random()
         self._formats: dict[type[BaseModel], orjson.Fragment] = {}
-        self._breaker, self._schemas = Breaker(self._where, timeout), SchemaWatch(self._where)
+        self._breaker = Breaker(self._where, max(timeout, min(self.deadline, PATIENCE)))
+        self._schemas = SchemaWatch(self._where)
+        self._answered_at = 0.0  # the last good answer, monotonic seconds
         # Calls queue here and not in the connector, whose queue would count against the timeout.
         self._pace = Pace(concurrency)
         self._wire: Wire | None = None
+        self._batches = Batches(batches, self._where, self._of_batch) if batches else None
 
     async def __aenter__(self) -> Self:
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "seedbed"}
+        headers = {"Accept-Encoding": "identity", "User-Agent": "seedbed"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         self._pace = Pace(self._concurrency)  # its queue belongs to one event loop
@@ -104,6 +99,8 @@ class HttpEngine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._batches is not None:
+            await self._batches.close()
         if self._wire is not None:
             await self._wire.close()
             self._wire = None
@@ -161,7 +158,7 @@ class HttpEngine:
         try:
             content = await self._exchange("GET", "models", b"", min(PROBE_SECONDS, self._timeout))
             listed = [str(entry["id"]) for entry in orjson.loads(content)["data"]]
-        except _FaultError as fault:
+        except PassingFault as fault:
             raise EngineError(f"{self._where}: {fault}. Is it running, and is base_url right?") from fault
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             said = f"is no list of models but: {self._said(content)}"
@@ -176,6 +173,8 @@ class HttpEngine:
             body = orjson.dumps(request)
         except orjson.JSONEncodeError as error:
             raise EngineError(f"the prompt is no valid text ({error}). Mend its source") from error
+        if self._batches is not None:
+            return await self._batched(self._batches, body)
         # The place is kept while a call waits for its next try: a server that refuses sees fewer calls.
         await self._pace.enter()
         try:
@@ -184,20 +183,21 @@ class HttpEngine:
             self._pace.leave()
 
     async def _tries(self, body: bytes, step: str) -> tuple[Reply, dict[str, Any]]:
-        sent = time.monotonic()
+        sent = began = time.monotonic()
         ends, seconds, tries, counted = sent + self.deadline, self._timeout, 0, 0
         while True:
             probe = self._breaker.open and await self._breaker.admit(ends)
             try:
                 found = self._parse(await self._exchange("POST", "chat/completions", body, seconds))
-                self._pace.answered(step, sent, time.monotonic())
+                self._answered_at = time.monotonic()
+                self._pace.answered(step, sent, self._answered_at)
                 self._breaker.answered()
                 return found
-            except _FaultError as fault:
+            except PassingFault as fault:
                 tries, counted = tries + 1, counted + self._counts(fault, body, sent, probe)
                 wait = self._wait(fault, tries)
                 if counted > self._retries or time.monotonic() + wait >= ends:
-                    raise self._surrender(fault, tries, counted > self._retries) from fault
+                    raise self._surrender(fault, tries, began, counted > self._retries) from fault
             except EngineError:  # a refusal of this one call, by a server that is there
                 self._breaker.answered()
                 raise
@@ -211,7 +211,21 @@ class HttpEngine:
             ends += sent - slept  # in the queue again
             seconds = min(self._timeout, ends - sent)
 
-    def _counts(self, fault: _FaultError, body: bytes, sent: float, probe: bool) -> bool:
+    async def _batched(self, batches: Batches, body: bytes) -> tuple[Reply, dict[str, Any]]:
+        try:
+            return self._parse(await batches.answer(body))
+        except PassingFault as fault:
+            raise EngineError(f"{self._where}: {fault}") from fault
+
+    async def _of_batch(self, method: str, page: str, body: bytes, kind: str) -> bytes:
+        """One request of the batch API. Raises PassingFault, EngineGone."""
+        try:
+            return await self._exchange(method, page, body, self._timeout, kind)
+        except EngineError as error:
+            hint = f"Asked was {page}: for a server without a batch API leave out `batch` in the recipe"
+            raise EngineGone(f"{error}. {hint}") from error
+
+    def _counts(self, fault: PassingFault, body: bytes, sent: float, probe: bool) -> bool:
         """Whether a try that failed uses up one of `retries`; pace and breaker are told of it."""
         refused = fault.status == 429
         if fault.busy and not probe:
@@ -222,17 +236,17 @@ class HttpEngine:
             self._breaker.failed(hash(body), str(fault), fault.absent)
         return not refused and not (probe and fault.absent)
 
-    async def _exchange(self, method: str, page: str, body: bytes, seconds: float) -> bytes:
-        """One request's whole body. Raises _FaultError where another try may help, EngineError where not."""
+    async def _exchange(self, method: str, page: str, body: bytes, seconds: float, kind: str = JSON) -> bytes:
+        """One request's whole body. Raises PassingFault where another try may help, EngineError where not."""
         if self._wire is None:
             raise RuntimeError("open the engine first: async with HttpEngine(...) as engine")
         try:
-            answer = await self._wire.exchange(method, page, body, seconds)
+            answer = await self._wire.exchange(method, page, body, seconds, kind)
         except TimeoutError as error:
             # Too many calls at once are answered late: busy, as far as can be told.
-            raise _FaultError(f"no whole answer within {seconds:.3g} s", busy=True, absent=True) from error
+            raise PassingFault(f"no whole answer within {seconds:.3g} s", busy=True, absent=True) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _FaultError(self._said(f"{type(error).__name__}: {error}"), absent=True) from error
+            raise PassingFault(self._said(f"{type(error).__name__}: {error}"), absent=True) from error
         if answer.status < 300:
             return answer.content
         raise self._refusal(answer)
@@ -249,7 +263,7 @@ class HttpEngine:
                 raise TypeError("the content is no text")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             said = self._said(content) or "(empty)"
-            raise _FaultError(f"the body is no chat completion: {said}") from error
+            raise PassingFault(f"the body is no chat completion: {said}") from error
         return Reply(text, tokens_in, tokens_out, finish), choice
 
     def _refusal(self, answer: Answer) -> Exception:
@@ -257,7 +271,7 @@ class HttpEngine:
         if status in RETRIED or status >= 500:
             wait = retry_after(answer.headers.get("Retry-After", ""))
             why, absent = f"HTTP {status}: {said}", status in GATEWAY
-            return _FaultError(why, wait, busy=status in BUSY, absent=absent, status=status)
+            return PassingFault(why, wait, busy=status in BUSY, absent=absent, status=status)
         if status < 400:
             target = self._said(answer.headers.get("Location", "nowhere"))
             return EngineError(
@@ -270,18 +284,20 @@ class HttpEngine:
         kind = EngineGone if status in FOR_ALL else EngineError
         return kind(f"{self._where}: HTTP {status}: {said}. {remedy}")
 
-    def _surrender(self, fault: _FaultError, tries: int, spent: bool) -> EngineError:
-        asked, kind = fault.retry_after, EngineError
+    def _surrender(self, fault: PassingFault, tries: int, began: float, spent: bool) -> EngineError:
+        """The end of a call that `began` then; nobody else had an answer since: then all calls are in for the same."""
+        asked, alone = fault.retry_after, self._answered_at >= began
         if not spent and asked is not None:
             why = f"It asks to wait {asked:.0f} s, a call may take {self.deadline:.0f} s: run again later"
-            kind = EngineGone if asked >= self.deadline else EngineError
+            alone = asked < self.deadline
         elif fault.status == 429:
             why = f"It refused {tries} tries in {self.deadline:.3g} s: lower concurrency, or run again later"
         else:
-            why = f"Gave up after {tries} tries: check that the server is up, then run again"
+            why, alone = f"Gave up after {tries} tries: check that the server is up, then run again", True
+        kind = EngineError if alone else EngineGone
         return kind(f"{self._where}: {fault}. {why}")
 
-    def _wait(self, fault: _FaultError, tries: int) -> float:
+    def _wait(self, fault: PassingFault, tries: int) -> float:
         """Seconds until the next try, after so many."""
         if fault.retry_after is not None:
             return fault.retry_after
