@@ -65,7 +65,8 @@ def simulate(server, most=64, calls=6000, work=alike, steps=("make",), fixed=Fal
     dice, limits, answered_at = random.Random(1), [], []
 
     async def main():
-        pace, now, sent = Pace(most), 0.0, []
+        pace, now = Pace(most), 0.0
+        sent: list[tuple[float, int, float, str, bool]] = []
         turns = [asyncio.ensure_future(pace.enter()) for _ in range(calls)]
         n = 0
         while n < calls or sent:
