@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from hashlib import blake2b
+from heapq import heappop, heappush
 from math import log
 from pathlib import Path
 from typing import Any, cast
@@ -151,26 +155,40 @@ class Desk:
         self.flags, self.sound = flags, read_flags([])
         self.requests = self.in_flight = self.max_in_flight = 0
         self.seen: Counter[bytes] = Counter()
+        self.paid: Counter[bytes] = Counter()  # whole answers handed over, good or bad
+        self.free = [0.0] * flags.slots  # when each of the slots will be
 
     def stats(self) -> bytes:
         """The counts, as /stats shows them."""
         n, unique, most = self.requests, len(self.seen), self.max_in_flight
-        return orjson.dumps({"requests": n, "max_in_flight": most, "unique": unique, "repeated": n - unique})
+        counts = {"requests": n, "max_in_flight": most, "unique": unique, "repeated": n - unique}
+        paid = self.paid.total()
+        return orjson.dumps(counts | {"paid": paid, "paid_twice": paid - len(self.paid)})
 
-    def chat(self, body: bytes) -> bytes | None:
-        """The response to a chat request: b"" closes the connection, None leaves it hanging."""
+    def wait(self, now: float) -> float:
+        """Seconds until what comes now is answered; with `slots`, no more than these are worked on at once."""
+        latency: float = self.flags.latency_ms / 1000
+        if not self.free:
+            return latency
+        done = max(heappop(self.free), now) + latency
+        heappush(self.free, done)
+        return done - now
+
+    def chat(self, body: bytes) -> tuple[bytes, bytes | None]:
+        """What is paid for, if anything, and the response: b"" closes the connection, None leaves it hanging."""
         seed = blake2b(body, digest_size=16).digest()
         self.requests += 1
         self.seen[seed] += 1
         flags = self.flags if self.faulty(seed) else self.sound
         if flags.hang or flags.drop:
-            return None if flags.hang else b""
-        if flags.status or flags.html or flags.retry_after is not None:
-            return self.fault()
+            return b"", None if flags.hang else b""
+        if flags.status or flags.html or flags.retry_after is not None or flags.retry_date is not None:
+            return b"", self.fault()
         try:
-            return http(200, completion(body, seed, flags))
+            response = http(200, completion(body, seed, flags))
         except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError) as error:
-            return http(400, orjson.dumps({"error": {"message": f"bad request: {error!r}"}}))
+            return b"", http(400, orjson.dumps({"error": {"message": f"bad request: {error!r}"}}))
+        return b"" if flags.half_body or flags.drip else seed, response
 
     def faulty(self, seed: bytes) -> bool:
         """Whether this request is one that goes wrong, this time."""
@@ -182,8 +200,10 @@ class Desk:
         """An error status, or a page where JSON was due."""
         if self.flags.html:
             return http(200, b"<html><body><h1>Welcome to the gateway</h1></body></html>", "text/html")
-        wait = self.flags.retry_after
+        wait, date = self.flags.retry_after, self.flags.retry_date
         extra = "" if wait is None else f"Retry-After: {wait:g}\r\n"
+        if date is not None:  # a date has no fractions: the next whole second
+            extra = f"Retry-After: {formatdate(math.ceil(time.time() + date), usegmt=True)}\r\n"
         return http(self.flags.status or 429, b'{"error": {"message": "scripted fault"}}', extra=extra)
 
 
@@ -231,18 +251,40 @@ class Connection(asyncio.Protocol):
         desk, self.open = self.desk, self.open + 1
         desk.in_flight += 1
         desk.max_in_flight = max(desk.max_in_flight, desk.in_flight)
-        response, wait = desk.chat(body), desk.flags.latency_ms / 1000
-        if response is not None and wait:
-            self.loop.call_later(wait, self.finish, response)
-        elif response is not None:
-            self.finish(response)
+        if 0 < desk.flags.refuse_over < desk.in_flight:
+            desk.requests += 1
+            self.finish(b"", http(429, b'{"error": {"message": "too many requests at once"}}'))
+            return
+        paid, response = desk.chat(body)
+        if response is None:
+            return
+        if wait := desk.wait(self.loop.time()):
+            self.loop.call_later(wait, self.finish, paid, response)
+        else:
+            self.finish(paid, response)
 
-    def finish(self, response: bytes) -> None:
+    def finish(self, paid: bytes, response: bytes) -> None:
         """Count the request out; an empty response is a dropped connection."""
         if self.open:
             self.open -= 1
             self.desk.in_flight -= 1
-        self.transport.write(response) if response else self.transport.abort()
+            if paid:
+                self.desk.paid[paid] += 1
+        if not response:
+            self.transport.abort()
+        elif paid or not (self.desk.flags.half_body or self.desk.flags.drip):
+            self.transport.write(response)
+        elif self.desk.flags.half_body:
+            self.transport.write(response[: len(response) // 2])
+            self.transport.close()
+        else:
+            self.drip(response)
+
+    def drip(self, response: bytes) -> None:
+        """A byte now and then."""
+        if response and not self.transport.is_closing():
+            self.transport.write(response[:1])
+            self.loop.call_later(0.1, self.drip, response[1:])
 
 
 async def serve(flags: argparse.Namespace) -> None:
@@ -258,12 +300,15 @@ def read_flags(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="A scripted OpenAI-compatible server")
     parser.add_argument("--latency-ms", type=float, default=0.0)
+    parser.add_argument("--slots", type=int, default=0, help="so many are worked on at once, the others queue")
+    parser.add_argument("--refuse-over", type=int, default=0, help="429 where more than so many are under way")
     parser.add_argument("--retry-after", type=float, help="answer 429 with this header")
+    parser.add_argument("--retry-date", type=float, help="the same with a date, so many seconds from now")
     parser.add_argument("--fault-every", type=int, default=1, help="fault each Nth request by its hash")
     parser.add_argument("--fault-times", type=int, default=0, help="a request is well after failing so often")
     for number in ("port", "status", "parent"):
         parser.add_argument(f"--{number}", type=int, default=0)
-    for fault in ("prose", "half-json", "empty", "hang", "html", "drop"):
+    for fault in ("prose", "half-json", "empty", "hang", "html", "drop", "half-body", "drip"):
         parser.add_argument(f"--{fault}", action="store_true")
     return parser.parse_args(arguments)
 
@@ -271,6 +316,13 @@ def read_flags(arguments: list[str] | None = None) -> argparse.Namespace:
 @contextmanager
 def running(**flags: float) -> Iterator[str]:
     """The server in a process of its own; yields its base_url. `running(status=500, html=True)`."""
+    with started(**flags) as (base_url, _):
+        yield base_url
+
+
+@contextmanager
+def started(**flags: float) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """As `running`; yields the process too, for who wants to kill or freeze it."""
     command = [sys.executable, str(Path(__file__).resolve()), "--parent", str(os.getpid())]
     for name, value in flags.items():
         flag = f"--{name.replace('_', '-')}"
@@ -281,9 +333,9 @@ def running(**flags: float) -> Iterator[str]:
             first = server.stdout.readline()
             if not first.startswith("listening on "):
                 raise RuntimeError(f"the mock server did not start: {' '.join(command)}")
-            yield first.split()[-1]
+            yield first.split()[-1], server
         finally:
-            server.terminate()
+            server.kill()  # a frozen one hears nothing else
 
 
 if __name__ == "__main__":

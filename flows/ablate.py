@@ -67,7 +67,7 @@ async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
     store, recipe = Store(home), seedbed.recipe
     try:
         async with AsyncExitStack() as stack:
-            engines = await open_all(recipe, stack)
+            engines = await open_all(recipe, stack, home)
             weighed = methods_of(recipe)
             run_id = _run_id(recipe.name, cards(engines), weighed, items)
             stack.enter_context(lease(home, run_id))

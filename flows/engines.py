@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.engines import Engine, EngineError, Engines, ModelCard
@@ -14,15 +16,17 @@ from seedbed.recipe import HttpModel, Recipe, TransformersModel
 if TYPE_CHECKING:
     from seedbed.engines.http import HttpEngine
 
+BATCH_CALLS = 10_000  # more than the rows under way need
+
 AnyModel = TransformersModel | HttpModel
 
 
-async def open_all(recipe: Recipe, stack: AsyncExitStack) -> Engines:
-    """Each model of the recipe once, however often it is named."""
+async def open_all(recipe: Recipe, stack: AsyncExitStack, home: Path) -> Engines:
+    """Each model of the recipe once, however often it is named; batches that are under way are kept in `home`."""
     opened: dict[AnyModel, Engine] = {}
     for model in _named(recipe):
         if model not in opened:
-            opened[model] = await stack.enter_async_context(open_engine(model))
+            opened[model] = await stack.enter_async_context(open_engine(model, home))
     writer, judge, *more = (opened[model] for model in _named(recipe))
     return Engines(writer, judge, tuple(more))
 
@@ -33,13 +37,13 @@ def _named(recipe: Recipe) -> tuple[AnyModel, ...]:
 
 def places(recipe: Recipe) -> int:
     """How many calls the recipe's models take at once in all."""
-    return sum(model.concurrency for model in dict.fromkeys(_named(recipe)))
+    return sum(map(_at_once, dict.fromkeys(_named(recipe))))
 
 
 def recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> Engines:
     """The engines with the ledger before each."""
     named = list(zip((engines.model, engines.judge, *engines.more), _named(recipe), strict=True))
-    wrapped = {engine: Recorded(engine, ledger, run_id, model.concurrency, price_of(model)) for engine, model in named}
+    wrapped = {engine: Recorded(engine, ledger, run_id, _at_once(model), price_of(model)) for engine, model in named}
     model, judge, *more = (wrapped[engine] for engine, _ in named)
     return Engines(model, judge, tuple(more))
 
@@ -56,22 +60,31 @@ def unpriced(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys(model.model for model in _named(recipe) if price_of(model) is None))
 
 
+def _at_once(model: AnyModel) -> int:
+    """How many calls of the run a model may have before it: a batch takes all there are."""
+    return BATCH_CALLS if isinstance(model, HttpModel) and model.batch else model.concurrency
+
+
 def cards(engines: Engines) -> dict[str, ModelCard]:
     """Which models these are, by their role in the run."""
     pool = {f"pool-{n}": engine.card for n, engine in enumerate(engines.more, start=1)}
     return {"model": engines.model.card, "judge": engines.judge.card} | pool
 
 
-def open_engine(model: AnyModel) -> AbstractAsyncContextManager[Engine]:
-    """The engine that a recipe asks for, to be entered and left. Raises EngineError."""
+def open_engine(model: AnyModel, home: Path | None = None) -> AbstractAsyncContextManager[Engine]:
+    """The engine that a recipe asks for, to be entered and left. Without a `home` none uses a batch API.
+
+    Raises:
+        EngineError: a key is missing, or is none.
+    """
     if isinstance(model, HttpModel):
-        return open_http(model)
+        return open_http(model, home)
     from seedbed.engines.transformers import TransformersEngine
 
     return TransformersEngine(model.model, revision=model.revision, licence=model.licence, batch=model.concurrency)
 
 
-def open_http(model: HttpModel) -> HttpEngine:
+def open_http(model: HttpModel, home: Path | None = None) -> HttpEngine:
     """The client of an OpenAI-compatible server; its key comes from the environment. Raises EngineError."""
     from seedbed.engines.http import HttpEngine
 
@@ -88,6 +101,13 @@ def open_http(model: HttpModel) -> HttpEngine:
             concurrency=model.concurrency,
             timeout=model.timeout,
             retries=model.retries,
+            batches=_batches(model, home) if home and model.batch else None,
         )
     except ValueError as error:
         raise EngineError(str(error)) from error
+
+
+def _batches(model: HttpModel, home: Path) -> Path:
+    """Where the batches of one model at one server are kept."""
+    served = f"{model.base_url} {model.model}".encode()
+    return home / "batches" / hashlib.blake2b(served, digest_size=6).hexdigest()

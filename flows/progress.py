@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from seedbed.budget import Tally
@@ -130,3 +133,26 @@ class Progress:
 def _short(raw: str) -> str:
     shown = " ".join(raw.split())
     return repr(shown if len(shown) <= 160 else f"{shown[:160]}…") if shown else "(an empty answer)"
+
+
+class _Ear(logging.Handler):
+    def __init__(self, notices: list[str]) -> None:
+        super().__init__(logging.INFO)
+        self._notices = notices
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._notices.append(record.getMessage())
+
+
+@contextmanager
+def hearing(progress: Progress) -> Iterator[None]:
+    """What the kernel tells of (an engine that is gone, a schema that is ignored) becomes a notice of the run."""
+    kernel, ear = logging.getLogger("seedbed"), _Ear(progress.notices)
+    before = kernel.level
+    kernel.addHandler(ear)
+    kernel.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        kernel.removeHandler(ear)
+        kernel.setLevel(before)

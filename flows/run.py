@@ -18,7 +18,7 @@ from flows.engines import cards, open_all, places, recorded, unpriced
 from flows.grow import Growth, Stage, direct
 from flows.methods import methods
 from flows.plan import Plan, make_plan, only_new
-from flows.progress import Progress
+from flows.progress import Progress, hearing
 from seedbed.budget import BUDGET, Budget, Tally
 from seedbed.engines import Engines
 from seedbed.errors import InputError
@@ -106,7 +106,7 @@ async def grow(
     recipe = seedbed.recipe
     try:
         async with AsyncExitStack() as stack:
-            engines = await open_all(recipe, stack)
+            engines = await open_all(recipe, stack, home)
             plan = make_plan(recipe, seedbed.leaves, methods(), cards(engines), rows)
             stack.enter_context(lease(home, plan.run_id))
             return await _walk(plan, store, engines, stage, watch)
@@ -127,7 +127,7 @@ async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: W
     try:
         async with AsyncExitStack() as stack:
             stack.enter_context(lease(home, recipe.name, "recipe"))
-            engines = await open_all(recipe, stack)
+            engines = await open_all(recipe, stack, home)
             whole = make_plan(recipe, seedbed.leaves, methods(), cards(engines))
             plan = only_new(whole, grown(store, recipe.name))
             if not plan.plots:
@@ -166,7 +166,7 @@ async def _walk(
     message = "stopped by an error"
     watching = asyncio.create_task(watch(plan, progress)) if watch else None
     try:
-        with interruptible(ledger), _calm_collector():
+        with interruptible(ledger), _calm_collector(), hearing(progress):
             growth = Growth(plan, store, ledger, given, places(recipe), progress, stage)
             status, message = await _to_the_end(growth, store, run_id)
     except asyncio.CancelledError:

@@ -22,7 +22,7 @@ from duckdb import DuckDBPyConnection
 from pydantic import BaseModel
 
 from seedbed.budget import Allowance, Budget, Tally
-from seedbed.engines import Choice, Engine, EngineError, Messages, ModelCard, Reply, Sampling
+from seedbed.engines import Choice, Engine, EngineError, EngineGone, Messages, ModelCard, Reply, Sampling
 from seedbed.journal import Journal, take_in
 from seedbed.prices import Price
 from seedbed.replies import Unreadable
@@ -319,6 +319,9 @@ class Recorded:
             unreadable = ""
             try:
                 response, finish, tokens_in, tokens_out = await call()
+            except EngineGone as problem:  # the next call would fail alike: one message, and no row is lost to it
+                self._ledger.stop(str(problem))
+                raise Stopped(str(problem)) from problem
             except EngineError as problem:
                 response, finish, tokens_in, tokens_out, error = "", "", 0, 0, problem
             except Unreadable as problem:  # paid for and answered, only not with an option: that is its answer

@@ -82,6 +82,7 @@ class HttpModel(Frozen):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Seconds that one call may take")] = 120.0
     retries: Annotated[int, Field(ge=0)] = 4
     price: Price | None = Field(default=None, description="Left out: what seedbed/prices.yaml has, else unknown.")
+    batch: Annotated[bool, Field(description="Use the provider's batch API: within a day, at its lower price")] = False
 
 
 ENGINES: dict[str, type[BaseModel]] = {"transformers": TransformersModel, "http": HttpModel}

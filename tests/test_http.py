@@ -274,7 +274,7 @@ def test_calls_overlap_up_to_the_concurrency():
 
     with running(latency_ms=50) as url, taking(1, 8):
         stats = asyncio.run(main(url))
-    assert stats == {"requests": 1280, "max_in_flight": 64, "unique": 1280, "repeated": 0}
+    assert (stats["requests"], stats["max_in_flight"], stats["repeated"]) == (1280, 64, 0)
 
 
 def test_choose_sums_the_tokens_that_mean_an_option():

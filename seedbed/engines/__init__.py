@@ -71,6 +71,10 @@ class EngineError(Exception):
     """The engine gave no answer, after its own retries: the message says what happened and what to do."""
 
 
+class EngineGone(EngineError):
+    """No call will be answered for now, whatever is asked: the message says why and what to do. A run stops at it."""
+
+
 class Engine(Protocol):
     """What a method may ask of a model."""
 

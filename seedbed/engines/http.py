@@ -7,12 +7,10 @@ silence, broken bodies) ends before the call's deadline, with what happened and 
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,15 +19,25 @@ import orjson
 from pydantic import BaseModel
 from yarl import URL
 
-from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling
+from seedbed.engines import Choice, EngineError, EngineGone, Messages, ModelCard, Reply, Sampling
+from seedbed.engines.batch import JSON, Batches
+from seedbed.engines.breaker import Breaker
+from seedbed.engines.completion import PassingFault, count, masses, retry_after, words
+from seedbed.engines.pace import Pace
+from seedbed.engines.schema_watch import SchemaWatch
 from seedbed.engines.wire import Answer, Wire
 from seedbed.replies import Unreadable
 
 RETRIED = frozenset({408, 409, 425, 429})
+BUSY = frozenset({429, 503, 529})  # the server is there and asks for patience
+GATEWAY = frozenset({502, 504})  # a proxy says that nobody is behind it
 BACKOFF_CAP = 30.0
 PROBE_SECONDS = 10.0
+PATIENCE = 60.0  # seconds for a server to come back, but no less than one try may take and no more than a call
+FOR_ALL = frozenset({401, 402, 404})  # whatever is asked, the next call would hear the same
 REMEDIES = {
     401: "Check the key in the environment variable that api_key_env names",
+    402: "Top up the account",
     403: "Check the key in the environment variable that api_key_env names, and what it may use",
     404: "Check the model's name and base_url (it usually ends in /v1)",
     413: "Shorten the prompt",
@@ -37,19 +45,13 @@ REMEDIES = {
 TOO_LONG = ("context", "too long", "maximum model length", "max_model_len")
 
 
-class _FaultError(Exception):
-    """A failure that may pass: worth another try, after `retry_after` seconds where the server said so."""
-
-    def __init__(self, why: str, retry_after: float | None = None) -> None:
-        super().__init__(why)
-        self.retry_after = retry_after
-
-
 class HttpEngine:
     """One OpenAI-compatible server. Use it as `async with HttpEngine(...) as engine`.
 
-    At most `concurrency` calls are under way, the others queue. From leaving the queue a call takes at most
-    `deadline` = timeout x (retries + 1) seconds, its waits included; one attempt takes at most `timeout`.
+    At most `concurrency` calls are under way, fewer where the server shows that it has enough (`pace.py`); the others
+    queue. From leaving the queue a call takes at most `deadline` = timeout x (retries + 1) seconds, its waits
+    included; one attempt takes at most `timeout`. HTTP 429 is tried again until then, other faults `retries` times. A
+    server that is gone is waited for a while (`breaker.py`).
     """
 
     def __init__(
@@ -66,7 +68,9 @@ class HttpEngine:
         backoff: float = 0.5,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         rng: random.Random | None = None,
+        batches: Path | None = None,
     ) -> None:
+        """`timeout` and `backoff` in seconds; with the folder `batches`, calls go through the server's batch API."""
         base = _base(base_url)
         self.card = ModelCard("http", model, revision, licence)
         self.deadline = timeout * (retries + 1)
@@ -76,21 +80,27 @@ class HttpEngine:
         self._concurrency, self._retries, self._backoff = concurrency, retries, backoff
         self._sleep, self._rng = sleep, rng or random.Random()
         self._formats: dict[type[BaseModel], orjson.Fragment] = {}
+        self._breaker = Breaker(self._where, max(timeout, min(self.deadline, PATIENCE)))
+        self._schemas = SchemaWatch(self._where)
+        self._answered_at = 0.0  # the last good answer, monotonic seconds
         # Calls queue here and not in the connector, whose queue would count against the timeout.
-        self._slots = asyncio.Semaphore(concurrency)
+        self._pace = Pace(concurrency)
         self._wire: Wire | None = None
+        self._batches = Batches(batches, self._where, self._of_batch) if batches else None
 
     async def __aenter__(self) -> Self:
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "seedbed"}
+        headers = {"Accept-Encoding": "identity", "User-Agent": "seedbed"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
-        self._slots = asyncio.Semaphore(self._concurrency)  # a semaphore belongs to one event loop
+        self._pace = Pace(self._concurrency)  # its queue belongs to one event loop
         self._wire = Wire(self._base, headers, self._concurrency)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._batches is not None:
+            await self._batches.close()
         if self._wire is not None:
             await self._wire.close()
             self._wire = None
@@ -115,7 +125,9 @@ class HttpEngine:
         }
         if schema is not None:
             request["response_format"] = self._formats.get(schema) or self._format(schema)
-        reply, _ = await self._complete(request)
+        reply, _ = await self._complete(request, step)
+        if schema is not None and not self._schemas.over:
+            self._schemas.look(reply, schema, self._said(reply.text))
         return reply
 
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
@@ -128,8 +140,8 @@ class HttpEngine:
             "logprobs": True,
             "top_logprobs": 20,
         }
-        reply, answer = await self._complete(request)
-        found = _masses(answer, tuple(options))
+        reply, answer = await self._complete(request, step)
+        found = masses(answer, tuple(options))
         if found is None:
             raise EngineError(
                 f"{self._where}: server returned no logprobs (needed by choose). "
@@ -146,7 +158,7 @@ class HttpEngine:
         try:
             content = await self._exchange("GET", "models", b"", min(PROBE_SECONDS, self._timeout))
             listed = [str(entry["id"]) for entry in orjson.loads(content)["data"]]
-        except _FaultError as fault:
+        except PassingFault as fault:
             raise EngineError(f"{self._where}: {fault}. Is it running, and is base_url right?") from fault
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             said = f"is no list of models but: {self._said(content)}"
@@ -155,35 +167,86 @@ class HttpEngine:
             return f"{self._where} serves {self.card.model}"
         return f"{self._where} does not list {self.card.model}; it lists {', '.join(listed[:8]) or 'nothing'}"
 
-    async def _complete(self, request: dict[str, object]) -> tuple[Reply, dict[str, Any]]:
+    async def _complete(self, request: dict[str, object], step: str) -> tuple[Reply, dict[str, Any]]:
         """The reply and the choice it came from, with as many tries as are allowed. Raises EngineError."""
         try:
             body = orjson.dumps(request)
         except orjson.JSONEncodeError as error:
             raise EngineError(f"the prompt is no valid text ({error}). Mend its source") from error
-        # The slot is kept while a call waits for its next try: a server that refuses sees fewer calls.
-        async with self._slots:
-            ends, seconds, attempt = time.monotonic() + self.deadline, self._timeout, 0
-            while True:
-                try:
-                    return self._parse(await self._exchange("POST", "chat/completions", body, seconds))
-                except _FaultError as fault:
-                    wait = self._wait(fault, attempt)
-                    if attempt == self._retries or time.monotonic() + wait >= ends:
-                        raise self._surrender(fault, attempt) from fault
-                await self._sleep(wait)
-                attempt, seconds = attempt + 1, min(self._timeout, ends - time.monotonic())
+        if self._batches is not None:
+            return await self._batched(self._batches, body)
+        # The place is kept while a call waits for its next try: a server that refuses sees fewer calls.
+        await self._pace.enter()
+        try:
+            return await self._tries(body, step)
+        finally:
+            self._pace.leave()
 
-    async def _exchange(self, method: str, page: str, body: bytes, seconds: float) -> bytes:
-        """One request's whole body. Raises _FaultError where another try may help, EngineError where not."""
+    async def _tries(self, body: bytes, step: str) -> tuple[Reply, dict[str, Any]]:
+        sent = began = time.monotonic()
+        ends, seconds, tries, counted = sent + self.deadline, self._timeout, 0, 0
+        while True:
+            probe = self._breaker.open and await self._breaker.admit(ends)
+            try:
+                found = self._parse(await self._exchange("POST", "chat/completions", body, seconds))
+                self._answered_at = time.monotonic()
+                self._pace.answered(step, sent, self._answered_at)
+                self._breaker.answered()
+                return found
+            except PassingFault as fault:
+                tries, counted = tries + 1, counted + self._counts(fault, body, sent, probe)
+                wait = self._wait(fault, tries)
+                if counted > self._retries or time.monotonic() + wait >= ends:
+                    raise self._surrender(fault, tries, began, counted > self._retries) from fault
+            except EngineError:  # a refusal of this one call, by a server that is there
+                self._breaker.answered()
+                raise
+            finally:
+                if probe:
+                    self._breaker.probed()
+            await self._sleep(wait)
+            slept = time.monotonic()
+            await self._pace.stay()
+            sent = time.monotonic()
+            ends += sent - slept  # in the queue again
+            seconds = min(self._timeout, ends - sent)
+
+    async def _batched(self, batches: Batches, body: bytes) -> tuple[Reply, dict[str, Any]]:
+        try:
+            return self._parse(await batches.answer(body))
+        except PassingFault as fault:
+            raise EngineError(f"{self._where}: {fault}") from fault
+
+    async def _of_batch(self, method: str, page: str, body: bytes, kind: str) -> bytes:
+        """One request of the batch API. Raises PassingFault, EngineGone."""
+        try:
+            return await self._exchange(method, page, body, self._timeout, kind)
+        except EngineError as error:
+            hint = f"Asked was {page}: for a server without a batch API leave out `batch` in the recipe"
+            raise EngineGone(f"{error}. {hint}") from error
+
+    def _counts(self, fault: PassingFault, body: bytes, sent: float, probe: bool) -> bool:
+        """Whether a try that failed uses up one of `retries`; pace and breaker are told of it."""
+        refused = fault.status == 429
+        if fault.busy and not probe:
+            self._pace.refused(sent, time.monotonic())
+        if refused:
+            self._breaker.answered()
+        elif fault.retry_after is None:
+            self._breaker.failed(hash(body), str(fault), fault.absent)
+        return not refused and not (probe and fault.absent)
+
+    async def _exchange(self, method: str, page: str, body: bytes, seconds: float, kind: str = JSON) -> bytes:
+        """One request's whole body. Raises PassingFault where another try may help, EngineError where not."""
         if self._wire is None:
             raise RuntimeError("open the engine first: async with HttpEngine(...) as engine")
         try:
-            answer = await self._wire.exchange(method, page, body, seconds)
+            answer = await self._wire.exchange(method, page, body, seconds, kind)
         except TimeoutError as error:
-            raise _FaultError(f"no whole answer within {seconds:.3g} s") from error
+            # Too many calls at once are answered late: busy, as far as can be told.
+            raise PassingFault(f"no whole answer within {seconds:.3g} s", busy=True, absent=True) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _FaultError(self._said(f"{type(error).__name__}: {error}")) from error
+            raise PassingFault(self._said(f"{type(error).__name__}: {error}"), absent=True) from error
         if answer.status < 300:
             return answer.content
         raise self._refusal(answer)
@@ -194,20 +257,21 @@ class HttpEngine:
             choice = answer["choices"][0]
             text = choice["message"].get("content") or ""
             usage = answer.get("usage") or {}
-            tokens_in, tokens_out = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+            tokens_in, tokens_out = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
             finish = choice.get("finish_reason") or "stop"
             if not isinstance(text, str):
                 raise TypeError("the content is no text")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             said = self._said(content) or "(empty)"
-            raise _FaultError(f"the body is no chat completion: {said}") from error
+            raise PassingFault(f"the body is no chat completion: {said}") from error
         return Reply(text, tokens_in, tokens_out, finish), choice
 
     def _refusal(self, answer: Answer) -> Exception:
-        status, said = answer.status, self._said(_message(answer.content))
+        status, said = answer.status, self._said(words(answer.content))
         if status in RETRIED or status >= 500:
-            wait = _retry_after(answer.headers.get("Retry-After", ""))
-            return _FaultError(f"HTTP {status}: {said}", wait)
+            wait = retry_after(answer.headers.get("Retry-After", ""))
+            why, absent = f"HTTP {status}: {said}", status in GATEWAY
+            return PassingFault(why, wait, busy=status in BUSY, absent=absent, status=status)
         if status < 400:
             target = self._said(answer.headers.get("Location", "nowhere"))
             return EngineError(
@@ -217,20 +281,27 @@ class HttpEngine:
         remedy = REMEDIES.get(status, "Check that the server supports what was asked")
         if status == 400 and any(sign in said.lower() for sign in TOO_LONG):
             remedy = "Shorten the prompt or lower max_tokens"
-        return EngineError(f"{self._where}: HTTP {status}: {said}. {remedy}")
+        kind = EngineGone if status in FOR_ALL else EngineError
+        return kind(f"{self._where}: HTTP {status}: {said}. {remedy}")
 
-    def _surrender(self, fault: _FaultError, attempt: int) -> EngineError:
-        asked = fault.retry_after
-        if attempt < self._retries and asked is not None:
+    def _surrender(self, fault: PassingFault, tries: int, began: float, spent: bool) -> EngineError:
+        """The end of a call that `began` then; nobody else had an answer since: then all calls are in for the same."""
+        asked, alone = fault.retry_after, self._answered_at >= began
+        if not spent and asked is not None:
             why = f"It asks to wait {asked:.0f} s, a call may take {self.deadline:.0f} s: run again later"
+            alone = asked < self.deadline
+        elif fault.status == 429:
+            why = f"It refused {tries} tries in {self.deadline:.3g} s: lower concurrency, or run again later"
         else:
-            why = f"Gave up after {attempt + 1} tries: check that the server is up, then run again"
-        return EngineError(f"{self._where}: {fault}. {why}")
+            why, alone = f"Gave up after {tries} tries: check that the server is up, then run again", True
+        kind = EngineError if alone else EngineGone
+        return kind(f"{self._where}: {fault}. {why}")
 
-    def _wait(self, fault: _FaultError, attempt: int) -> float:
+    def _wait(self, fault: PassingFault, tries: int) -> float:
+        """Seconds until the next try, after so many."""
         if fault.retry_after is not None:
             return fault.retry_after
-        return self._rng.uniform(0, min(BACKOFF_CAP, self._backoff * 2**attempt))
+        return self._rng.uniform(0, min(BACKOFF_CAP, self._backoff * 2 ** min(tries - 1, 16)))
 
     def _said(self, text: str | bytes) -> str:
         """The first 200 characters on one line, without our key, which some servers echo."""
@@ -263,62 +334,3 @@ def _key(text: str | None) -> str:
     if not (key.isascii() and key.isprintable()):
         raise ValueError("the API key is no header text: check the variable that api_key_env names")
     return key
-
-
-def _message(content: bytes) -> str | bytes:
-    """The server's own words in its error body, or the body."""
-    try:
-        said = orjson.loads(content)
-        error: Any = said.get("error", said)
-        message = error if isinstance(error, str) else error["message"]
-    except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-        return content
-    return message if isinstance(message, str) else content
-
-
-def _count(tokens: float | str | None) -> int:
-    """A number of tokens as the store can hold it, whatever the server says."""
-    return min(max(int(tokens or 0), 0), 2**31 - 1)
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds to wait from a Retry-After header: a number or a date (RFC 9110, 10.2.3)."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not math.isnan(seconds):
-        return max(0.0, seconds)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
-
-
-def _masses(choice: dict[str, Any], options: tuple[str, ...]) -> dict[str, float] | None:
-    """The probability of each option among the likeliest first tokens; None if the server gave no such list."""
-    masses = dict.fromkeys(options, 0.0)
-    try:
-        likeliest = choice["logprobs"]["content"][0]["top_logprobs"]
-        for token in likeliest:
-            option = _option(token["token"], options)
-            if option is not None:
-                masses[option] += math.exp(min(token["logprob"], 0.0))
-    except (LookupError, TypeError, AttributeError):
-        return None
-    return masses if likeliest else None
-
-
-@lru_cache(maxsize=4096)  # the same few tokens come back with every call
-def _option(token: str, options: tuple[str, ...]) -> str | None:
-    """The option that a token spells or alone begins; as written first, then whatever the case."""
-    token = token.strip().lstrip("▁Ġ").strip()  # white space as tokenizers write it
-    if not token:
-        return None
-    for fold in (str, str.casefold):
-        word = fold(token)
-        equal = [option for option in options if fold(option) == word]
-        near = equal or [option for option in options if fold(option).startswith(word)]
-        if len(near) == 1:
-            return near[0]
-    return None

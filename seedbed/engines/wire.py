@@ -45,14 +45,18 @@ class Wire:
         """Let go of all connections."""
         await self._connector.close()
 
-    async def exchange(self, method: str, page: str, body: bytes, seconds: float) -> Answer:
-        """Send one request to `base`/`page` and read its answer whole; redirects are not followed.
+    async def exchange(
+        self, method: str, page: str, body: bytes, seconds: float, kind: str = "application/json"
+    ) -> Answer:
+        """Send one request, whose body is of this `kind`, to `base`/`page` and read its answer whole.
+
+        Redirects are not followed.
 
         Raises:
             TimeoutError: no whole answer within `seconds`, connecting included.
             aiohttp.ClientError, OSError: no connection, or it broke, or what came back is no HTTP.
         """
-        head = self._heads.get((method, page)) or self._head(method, page)
+        head = self._heads.get((method, page)) or self._head(method, page, kind)
         task = self._deadlines.begin(seconds)
         try:
             connection = await self._connector.connect(self._target, [], _NO_TIMEOUT)
@@ -95,9 +99,11 @@ class Wire:
             if not transport.is_closing():
                 transport.write(request)
 
-    def _head(self, method: str, page: str) -> bytes:
-        """Everything before the body's length."""
-        head = f"{method} {self._path}/{page} HTTP/1.1\r\n{self._fixed}Content-Length: ".encode("ascii")
+    def _head(self, method: str, page: str, kind: str) -> bytes:
+        """Everything before the body's length; a page always gets the same kind of body."""
+        head = f"{method} {self._path}/{page} HTTP/1.1\r\n{self._fixed}Content-Type: {kind}\r\nContent-Length: ".encode(
+            "ascii"
+        )
         self._heads[method, page] = head
         return head
 
