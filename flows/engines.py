@@ -10,11 +10,12 @@ from seedbed.engines import Engine, EngineError, Engines, ModelCard
 from seedbed.ledger import Ledger, Recorded
 from seedbed.prices import Price, listed_price
 from seedbed.recipe import HttpModel, Recipe, TransformersModel
+from seedbed.vllm_recipe import VllmModel
 
 if TYPE_CHECKING:
     from seedbed.engines.http import HttpEngine
 
-AnyModel = TransformersModel | HttpModel
+AnyModel = TransformersModel | HttpModel | VllmModel
 
 
 async def open_all(recipe: Recipe, stack: AsyncExitStack) -> Engines:
@@ -66,6 +67,10 @@ def open_engine(model: AnyModel) -> AbstractAsyncContextManager[Engine]:
     """The engine that a recipe asks for, to be entered and left. Raises EngineError."""
     if isinstance(model, HttpModel):
         return open_http(model)
+    if isinstance(model, VllmModel):
+        from seedbed.engines.vllm import VllmEngine
+
+        return VllmEngine(model)
     from seedbed.engines.transformers import TransformersEngine
 
     return TransformersEngine(model.model, revision=model.revision, licence=model.licence, batch=model.concurrency)
