@@ -1,8 +1,9 @@
 """A Python that has only a vLLM, and of that only a script: what SEEDBED_VLLM names in the tests of starts and falls.
 
 It takes vLLM's command line and answers as its server does. What the last turn of a prompt says, it does: DIE and
-FREEZE, and DIE n and FREEZE n only until it has been started n times; SLOW, REFUSE. The folder FAKE_VLLM keeps
-what happened (`starts`, `asked`) and may hold a file `broken`: then no server comes up, and its log says what that says.
+FREEZE, and DIE n and FREEZE n only until it has been started n times; SLOW n, REFUSE. The folder FAKE_VLLM keeps
+what happened (`starts`, `asked`). A file `broken` in it keeps the server from coming up, and is what its log then says;
+a file `late` has it come up in a minute.
 """
 
 from __future__ import annotations
@@ -70,12 +71,12 @@ class Server(BaseHTTPRequestHandler):
 
     def misbehave(self, said: str) -> None:
         """Die, freeze or dawdle as told."""
-        doing = re.search(r"(DIE|FREEZE|SLOW) ?(\d*)", said)
+        doing = re.search(r"(DIE|FREEZE|SLOW) ?([\d.]*)", said)
         if doing is None:
             return
         if doing[1] == "SLOW":
             time.sleep(float(doing[2] or 1))
-        elif not doing[2] or Server.start <= int(doing[2]):
+        elif not doing[2] or Server.start <= float(doing[2]):
             time.sleep(0.1)  # so that whatever else was asked is in flight too
             os.kill(os.getpid(), {"DIE": signal.SIGKILL, "FREEZE": signal.SIGSTOP}[doing[1]])
             time.sleep(60)

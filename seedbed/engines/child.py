@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-GRACE = 10.0  # seconds that a server has to end by itself before it is killed
+GRACE = 5.0  # seconds that a server has to end by itself before it is killed
 _SLOWEST_END = 45.0  # seconds that the guard may take in all
 _LOG_LINES = 12
 _LINE = 300  # characters of a line of the log that are worth repeating
@@ -62,9 +62,12 @@ class Child:
         told = [line.rstrip()[:_LINE] for line in lines if line.strip()]
         return "\n".join(told[-_LOG_LINES:])
 
-    def stop(self) -> None:
-        """End it and everything it started; returns when they are gone. May be called again, and from any thread."""
+    def stop(self, now: bool = False) -> None:
+        """End it and everything it started; returns when they are gone. `now`: it is frozen, and would not hear."""
         guard = self._guard
+        if now and self.pid and guard.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         if guard.stdin and not guard.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 guard.stdin.close()  # the order to stop

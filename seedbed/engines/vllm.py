@@ -116,14 +116,19 @@ class VllmEngine:
         self._keepers = [asyncio.create_task(server.keep()) for server in self._servers]
 
     async def _least_loaded(self, reserve: bool = False) -> Server:
-        """The server with the fewest calls, as soon as one is up; one that is reserved is none. Raises EngineError."""
+        """The server with the fewest calls, as soon as one is up and has room. Raises EngineError where none will be.
+
+        One that is reserved has no room but for a suspect; any other has room for its share of the calls, so that the
+        first to come up is not given all that waits.
+        """
         while True:
-            up = [server for server in self._servers if server.up and (reserve or server is not self._reserved)]
-            if up:
-                return min(up, key=lambda server: len(server.calls))
-            if all(server.given_up for server in self._servers):
-                why = self._servers[0].given_up if self._servers else "it was closed"
-                raise EngineError(why)
+            left = [server for server in self._servers if not server.given_up]
+            if not left:
+                raise EngineError(self._servers[0].given_up if self._servers else "vLLM was stopped")
+            share = -(-self._model.concurrency // len(left))
+            free = [s for s in left if s.up and (reserve or (s is not self._reserved and len(s.calls) < share))]
+            if free:
+                return min(free, key=lambda server: len(server.calls))
             await self._next_change()
 
     async def _alone(self, ask: Ask[T]) -> T:

@@ -28,6 +28,7 @@ from seedbed.records import Message
 from seedbed.replies import Unreadable
 
 HEALTH_SECONDS = 5.0
+DYING_SECONDS = 3.0  # vLLM's front door closes a moment after its engine has died, and then tells why
 PROGRESS = (b"vllm:generation_tokens_total", b"vllm:prompt_tokens_total")
 TAKEN = "address already in use"
 REMEDIES = {
@@ -51,7 +52,11 @@ class Pace:
 
 
 class FellError(Exception):
-    """The server fell: the message says how."""
+    """The server fell: the message says how, and from its second line on what its log said last."""
+
+    def __init__(self, how: str, *, frozen: bool = False) -> None:
+        super().__init__(how)
+        self.frozen = frozen
 
 
 class Server:
@@ -65,7 +70,8 @@ class Server:
         self._control: Wire | None = None
         self._moved = self._asked = 0.0  # when something was answered or counted last; when that was asked last
         self._counted: tuple[bytes, ...] = ()
-        self._sick = ""
+        self._sick = False  # it failed a call and is not in health
+        self._fall: asyncio.Future[str] = asyncio.get_running_loop().create_future()  # how this life ended
         self._falls = 0  # since it answered a call
         self.calls: set[asyncio.Future[Any]] = set()
         self.given_up = ""
@@ -89,7 +95,7 @@ class Server:
 
     async def call(self, ask: Callable[[HttpEngine], Awaitable[T]]) -> T:
         """What it answers. Raises FellError if it falls before it has, and what `ask` raises if it is well."""
-        client = self._client
+        client, fall = self._client, self._fall
         if client is None:
             raise RuntimeError("only a server that is up may be called")
         if not self.calls:
@@ -102,11 +108,11 @@ class Server:
             task = asyncio.current_task()
             if self._client is client or (task and task.cancelling()):
                 raise
-            raise FellError(self._sick or "it was stopped") from None
+            raise FellError(await fall) from None
         except EngineError as error:
             if await self._is_well(client):
                 raise
-            raise FellError(str(error)) from error
+            raise FellError(await fall) from error
         finally:
             self.calls.discard(call)
             self._changed()
@@ -128,40 +134,50 @@ class Server:
     async def _live(self) -> None:
         """From start to fall. Raises FellError."""
         key, port = secrets.token_urlsafe(24), free_port()
+        self._fall, self._sick = asyncio.get_running_loop().create_future(), False
         child = Child(self._launch.command(port), self._launch.environment(key, self._number), self._log)
         logger.info("starting vLLM server %d of %s (log: %s)", self._number, self._launch.card.model, self._log)
-        model = self._launch.model
+        frozen = False
         try:
             self._control = Wire(URL(f"http://{HOST}:{port}"), {}, 4)
-            async with HttpEngine(
-                f"http://{HOST}:{port}/v1",
-                self._launch.asked_for,
-                api_key=key,
-                concurrency=model.concurrency,
-                timeout=model.timeout,
-                retries=model.retries,
-            ) as client:
-                await self._ready(child, client)
-                self._client, self._sick, self._counted = client, "", ()
-                self.started += 1
-                self._changed()
-                await self._watch(child)
-        except FellError as fall:
-            self._sick = str(fall)
-            raise
+            async with self._client_of(port, key) as client:
+                try:
+                    await self._ready(child, client)
+                    self._client, self._counted = client, ()
+                    self.started += 1
+                    self._changed()
+                    await self._watch(child)
+                except FellError as fall:
+                    self._fall.set_result(str(fall))
+                    frozen = fall.frozen
+                    raise
+                finally:
+                    self._let_go()  # before the client is closed under the calls
         finally:
-            self._let_go()
-            await self._end(child)
+            await self._end(child, frozen)
 
-    async def _end(self, child: Child) -> None:
+    def _client_of(self, port: int, key: str) -> HttpEngine:
+        model = self._launch.model
+        return HttpEngine(
+            f"http://{HOST}:{port}/v1",
+            self._launch.asked_for,
+            api_key=key,
+            concurrency=model.concurrency,
+            timeout=model.timeout,
+            retries=model.retries,
+        )
+
+    async def _end(self, child: Child, frozen: bool) -> None:
         if self._control:
             await self._control.close()
             self._control = None
-        await asyncio.to_thread(child.stop)
+        await asyncio.to_thread(child.stop, frozen)
 
     def _let_go(self) -> None:
         """No further call, and an end to those in flight."""
         self._client = None
+        if not self._fall.done():
+            self._fall.set_result("it was stopped")
         for call in self.calls:
             call.cancel()
         self._changed()
@@ -190,13 +206,16 @@ class Server:
         """Look after a server that is up. Raises FellError when it is no longer."""
         while True:
             await asyncio.sleep(self._pace.look)
+            if self._sick:
+                await self._until(lambda: child.ended, DYING_SECONDS)
             if child.ended:
                 raise FellError(f"{child.how_it_ended()}\n{child.last_words()}")
             if self._sick:
-                raise FellError(f"{self._sick}\n{child.last_words()}")
+                raise FellError(f"it failed a call and is not in health\n{child.last_words()}")
             if self.calls and await self._frozen():
                 patience = self._launch.model.timeout
-                raise FellError(f"it is frozen: nothing came of {len(self.calls)} calls in {patience:g} s (timeout)")
+                how = f"it was frozen: nothing came of {len(self.calls)} calls in {patience:g} s (timeout)"
+                raise FellError(f"{how}\n{child.last_words()}", frozen=True)
 
     async def _frozen(self) -> bool:
         """Whether neither an answer nor a token has come for as long as a call may take."""
@@ -220,8 +239,13 @@ class Server:
         if await self._healthy():
             return True
         if self._client is client:
-            self._client, self._sick = None, "it failed a call and is not in health"
+            self._client, self._sick = None, True
         return False
+
+    async def _until(self, true: Callable[[], bool], seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        while not true() and time.monotonic() < ends:
+            await asyncio.sleep(self._pace.look)
 
     async def _healthy(self) -> bool:
         answer = await self._get("health")
