@@ -51,7 +51,8 @@ class Fake:
         return [start["pid"] for start in self.told("starts")]
 
     def model(self, **options):
-        return VllmModel(**{"model": str(self.folder / "model"), "timeout": 20, "retries": 0} | options)
+        given = {"model": str(self.folder / "model"), "timeout": 20, "retries": 0}
+        return VllmModel.model_validate(given | options)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import json
 import math
 import os
 import signal
-from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -31,7 +30,7 @@ try:
 except EngineError as error:
     MISSING = "" if os.environ.get("CI") else str(error)
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(MISSING), reason=MISSING)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), pytest.mark.skipif(bool(MISSING), reason=MISSING)]
 GREEDY = Sampling(temperature=0, max_tokens=24)
 SERVED = {"model": "smollm2-135m", "dtype": "float32", "max_model_len": 1024, "timeout": 30}
 PARROT = "Ahoy, the harbour is open."
@@ -64,7 +63,7 @@ def alive(processes):
 def served():
     """A function that asks the one running engine, and has its own loop."""
     with asyncio.Runner() as runner:
-        engine = runner.run(VllmEngine(VllmModel(**SERVED)).__aenter__())
+        engine = runner.run(VllmEngine(VllmModel.model_validate(SERVED)).__aenter__())
         try:
             yield lambda question: runner.run(question(engine))
         finally:
@@ -144,7 +143,7 @@ def test_an_adapter_just_trained_is_served_and_known_by_its_weights(tmp_path):
     options.write_text(yaml.safe_dump(training))
     done = test_run.seedbed("train", "toy", "--options", options, "--json", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
-    model = VllmModel(**SERVED, adapter=Path(json.loads(done.stdout)["adapter"]))
+    model = VllmModel.model_validate(SERVED | {"adapter": json.loads(done.stdout)["adapter"]})
 
     async def main():
         async with VllmEngine(model) as engine:

