@@ -1,9 +1,9 @@
 """A Python that has only a vLLM, and of that only a script: what SEEDBED_VLLM names in the tests of starts and falls.
 
-It takes vLLM's command line and answers as its server does. What the last turn of a prompt says, it does: DIE and
-FREEZE, and DIE n and FREEZE n only until it has been started n times; SLOW n, REFUSE. The folder FAKE_VLLM keeps
+It takes vLLM's command line and answers as its server does. What the last turn of a prompt says, it does: DIE,
+FREEZE and STALL, with a number only until it has been started so often; SLOW n, REFUSE. The folder FAKE_VLLM keeps
 what happened (`starts`, `asked`). A file `broken` in it keeps the server from coming up, and is what its log then says;
-a file `late` has it come up in a minute.
+a file `late` has it come up in a minute; a file `busy` has its metrics count tokens all the time.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class Server(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Health and metrics, for everybody."""
-        self.answer(200, {})
+        content = f"vllm:generation_tokens_total {time.monotonic()}\n" if (FOLDER / "busy").exists() else ""
+        self.answer(200, content.encode())
 
     def do_POST(self) -> None:
         """A chat, for who has the key."""
@@ -71,19 +72,20 @@ class Server(BaseHTTPRequestHandler):
 
     def misbehave(self, said: str) -> None:
         """Die, freeze or dawdle as told."""
-        doing = re.search(r"(DIE|FREEZE|SLOW) ?([\d.]*)", said)
+        doing = re.search(r"(DIE|FREEZE|STALL|SLOW) ?([\d.]*)", said)
         if doing is None:
             return
         if doing[1] == "SLOW":
             time.sleep(float(doing[2] or 1))
         elif not doing[2] or Server.start <= float(doing[2]):
             time.sleep(0.1)  # so that whatever else was asked is in flight too
-            os.kill(os.getpid(), {"DIE": signal.SIGKILL, "FREEZE": signal.SIGSTOP}[doing[1]])
+            if doing[1] != "STALL":  # the front door of one that stalls goes on answering
+                os.kill(os.getpid(), {"DIE": signal.SIGKILL, "FREEZE": signal.SIGSTOP}[doing[1]])
             time.sleep(60)
 
     def answer(self, status: int, body: object) -> None:
-        """A JSON body."""
-        content = json.dumps(body).encode()
+        """These bytes, or anything else as JSON."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

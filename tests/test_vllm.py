@@ -139,6 +139,20 @@ def test_a_frozen_server_is_ended_and_started_again(fake):
     assert len(fake.pids) == 2 and gone(fake.pids, 0) and time.monotonic() - began < 25
 
 
+@pytest.mark.parametrize("retries", [0, 6])
+def test_one_that_is_in_health_but_does_nothing_is_frozen_too(fake, retries):
+    assert answers(fake.model(timeout=1, retries=retries), "STALL 1") == ["STALL 1 answered"]
+    # Found out while the call is tried again, not after its last try.
+    assert len(fake.pids) == 2 and sum(asked["start"] == 1 for asked in fake.told("asked")) <= 3
+
+
+def test_one_that_is_slow_but_counts_tokens_is_not_frozen(fake):
+    (fake.folder / "busy").touch()
+    assert answers(fake.model(timeout=1.5, retries=0), "SLOW 1.2", "SLOW 1.2 b")[0] == "SLOW 1.2 answered"
+    (late,) = answers(fake.model(timeout=1, retries=0), "SLOW 3")
+    assert "no whole answer within 1 s" in str(late) and len(fake.pids) == 2
+
+
 def test_what_cannot_start_says_so_once_with_its_last_words_and_what_to_do(fake):
     (fake.folder / "broken").write_text("ValueError: no room for the KV cache\n")
     one, two = answers(fake.model(), "a", "b")

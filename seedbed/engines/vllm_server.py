@@ -211,7 +211,7 @@ class Server:
             if child.ended:
                 raise FellError(f"{child.how_it_ended()}\n{child.last_words()}")
             if self._sick:
-                raise FellError(f"it failed a call and is not in health\n{child.last_words()}")
+                raise FellError(f"it failed a call, and is not in health or does nothing\n{child.last_words()}")
             if self.calls and await self._frozen():
                 patience = self._launch.model.timeout
                 how = f"it was frozen: nothing came of {len(self.calls)} calls in {patience:g} s (timeout)"
@@ -233,10 +233,12 @@ class Server:
         return tuple(line for line in answer.content.splitlines() if line.startswith(PROGRESS)) if answer else ()
 
     async def _is_well(self, client: HttpEngine) -> bool:
-        """Whether a call's failure is its own; a server that is not in health takes no further call."""
+        """Whether a call's failure is its own; a server that is not well takes no further call."""
         if self._client is not client:
             return False
-        if await self._healthy():
+        # The call's deadline and the server's come at the same time: the server's goes first.
+        stalled = time.monotonic() - self._moved > 0.9 * self._launch.model.timeout
+        if not stalled and await self._healthy():
             return True
         if self._client is client:
             self._client, self._sick = None, True
