@@ -113,6 +113,9 @@ class Server:
             if await self._is_well(client):
                 raise
             raise FellError(await fall) from error
+        except Unreadable:  # an answer all the same
+            self._moved, self._falls = time.monotonic(), 0
+            raise
         finally:
             self.calls.discard(call)
             self._changed()
