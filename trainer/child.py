@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from seedbed.engines import EngineError
+from seedbed.engines.fingerprint import FILES
 from seedbed.errors import InputError
 from trainer import dpo, sft
 from trainer.manifest import Base, Manifest, counted, packages, write
 from trainer.measure import Figures, LogProbs, log_probs
 from trainer.options import Objective, Training
-from trainer.pretrained import FILES, Pretrained, load, locate
+from trainer.pretrained import Pretrained, load, locate
 from trainer.progress import Progress, Tell
 from trainer.rows import Fit, Row, fit, read_rows
 from trainer.task import TASKS, Evaluate, Measured, Train

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.engines import ModelCard
+from seedbed.engines.fingerprint import fingerprint
 from seedbed.engines.smollm2 import LICENCE, NAME, embedded_model, quiet
 from seedbed.engines.smollm2 import revision as embedded_revision
 from seedbed.errors import InputError
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from peft import LoraConfig
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FILES = "files:"  # how the revision of a folder begins, which is no commit
 _ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_IN_BLOCKS = 1 << 24  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +130,5 @@ def _commit(training: Training) -> str | None:
 def _card(training: Training, here: bool, commit: str) -> ModelCard:
     if training.model == EMBEDDED:
         return ModelCard("transformers", NAME, embedded_revision(), LICENCE)
-    revision = _hash(_folder(training.model)) if here else commit
+    revision = fingerprint(_folder(training.model)) if here else commit
     return ModelCard("transformers", training.model, revision, training.licence)
-
-
-def _hash(folder: Path) -> str:
-    """What a folder's model is known by: the content of its settings, tokenizer and weights."""
-    total = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".jinja", ".model", ".txt", ".safetensors"):
-            total.update(f"{path.name}\n{path.stat().st_size}\n".encode())
-            with path.open("rb") as file:
-                while block := file.read(_IN_BLOCKS):
-                    total.update(block)
-    return f"{FILES}{total.hexdigest()}"

@@ -1,0 +1,69 @@
+"""What a recipe says of a model that Seedbed serves with vLLM.
+
+Only what is listed here reaches vLLM's command line: a recipe that came from somebody else can neither run code
+(plug-ins, remote code) nor open a port.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
+
+from seedbed.faults import fault
+from seedbed.records import Frozen
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _adapter(path: Path, info: ValidationInfo) -> Path:
+    """The folder, looked for beside the recipe first, then where we stand."""
+    for folder in (Path((info.context or {}).get("folder", ".")), Path()):
+        found = folder / path.expanduser()
+        if (found / "adapter_config.json").is_file():
+            return found.resolve()
+    raise fault(
+        f"there is no adapter in {str(path)!r}: no adapter_config.json",
+        "Give the folder of an adapter that `seedbed train` made, such as .seedbed/adapters/NAME",
+    )
+
+
+class VllmArguments(Frozen):
+    """Options of vLLM by its own names; left out, vLLM's defaults hold (on a CPU: eager, 2 GiB of cache)."""
+
+    tensor_parallel_size: Annotated[Count, Field(description="GPUs that one server spreads the model over")] = 1
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, description="Share of each GPU's memory")] | None = None
+    kv_cache_memory_bytes: Count | None = None
+    kv_cache_dtype: Name | None = None
+    quantization: Name | None = None
+    max_num_seqs: Count | None = None
+    max_num_batched_tokens: Count | None = None
+    cpu_offload_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    enforce_eager: bool | None = None
+    enable_prefix_caching: bool | None = None
+    enable_expert_parallel: bool | None = None
+    reasoning_parser: Name | None = None
+    tokenizer_mode: Name | None = None
+
+
+class VllmModel(Frozen):
+    """A model that Seedbed serves itself, with vLLM from an environment of its own (`make vllm`)."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    engine: Literal["vllm"] = "vllm"
+    model: Annotated[str, Field(min_length=1, description="smollm2-135m, a folder, or a name on the hub")]
+    revision: str = ""
+    licence: str = "unknown"
+    adapter: Annotated[Path, AfterValidator(_adapter), Field(description="Folder of a LoRA adapter")] | None = None
+    servers: Annotated[Count, Field(description="Copies of the model, each a server with GPUs of its own")] = 1
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    max_model_len: Annotated[Count, Field(description="Tokens of prompt and answer together")] | None = None
+    args: VllmArguments = VllmArguments()
+    concurrency: Annotated[Count, Field(description="Calls in flight, over all servers")] = 64
+    timeout: Annotated[Seconds, Field(description="Seconds that one try of a call may take")] = 300.0
+    retries: Annotated[int, Field(ge=0)] = 2
+    start_timeout: Annotated[Seconds, Field(description="Seconds that a server may take to start")] = 900.0
