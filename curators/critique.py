@@ -122,6 +122,7 @@ class Critique(Frozen):
     keep_at: float = Field(default=3.5, ge=1, le=5)
     revise_below: float | None = Field(default=None, gt=1, le=5, description="Left out: no answer is revised.")
     rubric: str = RUBRIC
+    sure_at: float | None = Field(default=None, ge=1, le=5, description="Kept from here without asking a later model.")
     prompts: CritiquePrompts = CritiquePrompts()
 
 
@@ -140,16 +141,22 @@ async def critique(sample: Sample, engines: Engines, options: Critique) -> Verdi
     first = await look(sample.content, engines.judge, options)
     if options.revise_below is None or first.score >= options.revise_below or sample.kind == "preference":
         calls, said = first.call_ids, first.said
-        return Verdict.scored("critique", "critique", first.score, options.keep_at, against, *calls, transcript=said)
+        verdict = Verdict.scored("critique", "critique", first.score, options.keep_at, against, *calls, transcript=said)
+        return verdict.model_copy(update={"settled": _sure(first.score, options)})
     criterion = Criterion("revision_compare", options.rubric, options.prompts.compare)
     attempt = await revise(sample.content, first.said, engines, options.prompts.revise, criterion)
     second = await look(attempt.applied(sample.content), engines.judge, options) if attempt.judged else None
     score = second.score if second and attempt.revision else first.score
     calls = (*first.call_ids, *attempt.call_ids, *(second.call_ids if second else ()))
     told = _told(first, attempt, second, options.keep_at)
-    return Verdict.scored(
+    verdict = Verdict.scored(
         "critique", "critique", score, options.keep_at, against, *calls, transcript=told, revision=attempt.revision
     )
+    return verdict.model_copy(update={"settled": _sure(score, options)})
+
+
+def _sure(score: float, options: Critique) -> bool:
+    return options.sure_at is not None and score >= max(options.sure_at, options.keep_at)
 
 
 async def look(content: Content, judge: Engine, options: Critique) -> Look:

@@ -19,13 +19,13 @@ from rich.table import Table
 from curators.debate import Debate, debate, opinion
 from curators.planted import Item, planted
 from curators.vote import Vote, vote
-from flows.engines import cards, open_all, recorded
-from flows.run import INTERRUPTED, Seedbed, interruptible
+from flows.engines import cards, open_all, places, recorded
+from flows.run import INTERRUPTED, Seedbed, budget_of, interruptible
 from seedbed.confidence import wilson
 from seedbed.engines import EngineError, Engines
 from seedbed.errors import InputError
 from seedbed.journal import lease
-from seedbed.ledger import Budget, Ledger, Stopped
+from seedbed.ledger import Ledger, Stopped
 from seedbed.records import Sample, Verdict
 from seedbed.replies import Unreadable
 from seedbed.store import Store
@@ -70,12 +70,12 @@ async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
             stack.enter_context(lease(home, run_id))
             about = [("planted", "all", len(items), "")]
             begin(store, run_id, f"{recipe.name}/ablate", recipe.model_dump_json(), cards(engines), about, preview=True)
-            ledger, began = Ledger(store, run_id, Budget(recipe.budget.tokens)), time.monotonic()
-            given, places = recorded(engines, recipe, ledger, run_id)
+            ledger, began = Ledger(store, run_id, budget_of(recipe)), time.monotonic()
+            given = recorded(engines, recipe, ledger, run_id)
             status = "failed"
             try:
                 with interruptible(ledger):
-                    table = await _arms(items, given, places, store, ledger)
+                    table = await _arms(items, given, places(recipe), store, ledger)
                 status = "done"
             except Stopped as stop:
                 status = "interrupted" if str(stop) == INTERRUPTED else "budget"

@@ -21,7 +21,15 @@ from seedbed.store.runs import ENGINE_FAILURE
 
 Row = Mapping[str, Any]  # a row of a query, whose columns seedbed/store/provenance.py names
 
-AT_HOME = {"base_url", "api_key_env", "concurrency", "timeout", "retries", "budget"}  # no matter to anybody else
+AT_HOME = {
+    "base_url",
+    "api_key_env",
+    "concurrency",
+    "timeout",
+    "retries",
+    "price",
+    "budget",
+}  # no matter to anybody else
 WRITER, JUDGE = "model", "judge"
 ROLES = {WRITER: "writer", JUDGE: "judge"}
 _ADDRESS = re.compile(r"\w+://\S+")

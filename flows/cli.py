@@ -33,22 +33,27 @@ def run(
     recipe: RecipePath,
     home: Home = HOME,
     only_new: Annotated[bool, typer.Option("--only-new", help="Only new documents and changed leaves.")] = False,
+    max_tokens: Annotated[int | None, typer.Option(help="Stop after so many tokens, in and out.", min=1)] = None,
+    max_usd: Annotated[float | None, typer.Option(help="Stop after so many US dollars.", min=1e-6)] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes.", min=1e-6)] = None,
     as_json: Json = False,
 ) -> None:
     """Grow a recipe: generate, curate and store until every leaf has its target or its tries are spent.
 
-    The same command goes on where a stopped run left off, and costs nothing when there is nothing left to do.
+    The same command goes on where a stopped run left off, and costs nothing when there is nothing left to do. Limits
+    count from its start, go before those of the recipe's budget, and stop it between calls, with exit code 3.
     """
     from flows.report import Call, facts, show
     from flows.run import EXIT_CODES
 
-    outcome = _grow(recipe, home, None, only_new)
+    given = {"tokens": max_tokens, "usd": max_usd, "minutes": max_minutes}
+    outcome = _grow(recipe, home, None, only_new, {name: limit for name, limit in given.items() if limit is not None})
     store = open_store(home)
     if outcome.status == "unchanged":
         found = {"status": outcome.status, "message": outcome.message, "version": outcome.version}
         print_json(found) if as_json else typer.echo(f"{outcome.message}; the latest version is {outcome.version}")
     elif as_json:
-        print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan.run_id)})
+        print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan)})
     else:
         call = Call(program(), shlex.join(sys.argv[1:]), shlex.quote(str(recipe)), here(home))
         show(console(), store, outcome, call)
@@ -67,11 +72,11 @@ def preview(
     from flows.run import EXIT_CODES
 
     outcome = _grow(recipe, home, rows)
-    found = facts(open_store(home), outcome)
+    store = open_store(home)
     if as_json:
-        print_json(found)
+        print_json(facts(store, outcome))
     else:
-        show(console(), found, f"{program()} run {shlex.quote(str(recipe))}{here(home)}")
+        show(console(), store, outcome, f"{program()} run {shlex.quote(str(recipe))}{here(home)}")
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 
@@ -178,19 +183,21 @@ def _exit_code(error: Exception) -> int | None:
     return 1 if isinstance(error, ours) else None
 
 
-def _grow(recipe: Path, home: Path, rows: int | None, only_new: bool = False) -> Outcome:
+def _grow(
+    recipe: Path, home: Path, rows: int | None, only_new: bool = False, limits: dict[str, float] | None = None
+) -> Outcome:
     from flows.run import grow, grow_new, prefect_api, read
 
     try:
         if prefect_api():
             from flows.tracked import grow_tracked
 
-            return _in_loop(grow_tracked(str(recipe), str(home), rows, only_new))
+            return _in_loop(grow_tracked(str(recipe), str(home), rows, only_new, limits))
         from flows.display import watch
 
         if only_new:
-            return _in_loop(grow_new(read(recipe), home, watch=watch))
-        return _in_loop(grow(read(recipe), home, rows, watch=watch))
+            return _in_loop(grow_new(read(recipe, limits), home, watch=watch))
+        return _in_loop(grow(read(recipe, limits), home, rows, watch=watch))
     except KeyboardInterrupt:  # a second Ctrl-C, or one before the run was under way
         typer.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
         raise typer.Exit(130) from None

@@ -44,7 +44,7 @@ class Gauge:
         if p.tally.replayed:
             parts.append(f"{p.tally.replayed:,} calls from the ledger")
         if (left := self._seconds_left(fraction)) is not None:
-            parts.append(f"at most {_duration(left)} left" if self.plan.attempts else f"about {_duration(left)} left")
+            parts.append(f"at most {duration(left)} left" if self.plan.attempts else f"about {duration(left)} left")
         return " · ".join(parts)
 
     def _seconds_left(self, fraction: float) -> float | None:
@@ -106,7 +106,8 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A length of time as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from seedbed.engines import Engine, EngineError, Engines, ModelCard
 from seedbed.ledger import Ledger, Recorded
+from seedbed.prices import Price, listed_price
 from seedbed.recipe import HttpModel, Recipe, TransformersModel
 
 if TYPE_CHECKING:
@@ -34,17 +35,34 @@ def _named(recipe: Recipe) -> tuple[AnyModel, ...]:
     return (recipe.model, recipe.judge or recipe.model, *recipe.pool)
 
 
-def recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> tuple[Engines, int]:
-    """The engines with the ledger before each, and how many calls they take at once in all."""
+def places(recipe: Recipe) -> int:
+    """How many calls the recipe's models take at once in all."""
+    return sum(_at_once(model) for model in dict.fromkeys(_named(recipe)))
+
+
+def recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> Engines:
+    """The engines with the ledger before each."""
     named = list(zip((engines.model, engines.judge, *engines.more), _named(recipe), strict=True))
-    wrapped = {engine: Recorded(engine, ledger, run_id, _at_once(model)) for engine, model in named}
+    wrapped = {engine: Recorded(engine, ledger, run_id, _at_once(model), price_of(model)) for engine, model in named}
     model, judge, *more = (wrapped[engine] for engine, _ in named)
-    return Engines(model, judge, tuple(more)), sum({engine: _at_once(model) for engine, model in named}.values())
+    return Engines(model, judge, tuple(more))
 
 
 def _at_once(model: AnyModel) -> int:
     """How many calls of the run a model may have before it: a batch takes all there are."""
     return BATCH_CALLS if isinstance(model, HttpModel) and model.batch else model.concurrency
+
+
+def price_of(model: AnyModel) -> Price | None:
+    """What the model's tokens cost: what the recipe says, else what the dated table has; None where neither does."""
+    if not isinstance(model, HttpModel):
+        return None
+    return model.price or listed_price(model.base_url, model.model)
+
+
+def unpriced(recipe: Recipe) -> list[str]:
+    """The recipe's models whose price nobody knows."""
+    return list(dict.fromkeys(model.model for model in _named(recipe) if price_of(model) is None))
 
 
 def cards(engines: Engines) -> dict[str, ModelCard]:

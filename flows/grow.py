@@ -182,7 +182,7 @@ class Growth:
         async with self._units:
             for step in judges:
                 try:
-                    verdict = await step.judge(row.sample, self._engines, step.options)
+                    verdict = _unasked(step, row) or await step.method.judge(row.sample, self._engines, step.options)
                 except (Unreadable, EngineError) as problem:
                     row = row._replace(sample=self._failed(row.sample, step.name, problem))
                     break
@@ -236,6 +236,12 @@ def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:
     if against:
         sample = sample.model_copy(update={"status": "dropped", "step": against.step, "reason": against.reason})
     return Judged(row.position, sample, (*row.verdicts, *verdicts))
+
+
+def _unasked(step: JudgeStep, row: Judged) -> Verdict | None:
+    """What a dear judge has to say where an earlier one was sure: nothing, and that it was not asked."""
+    sure = next((verdict.step for verdict in row.verdicts if verdict.settled), "") if step.method.dear else ""
+    return Verdict(step=step.name, curator=step.curator, keep=True, reason=f"settled by {sure}") if sure else None
 
 
 def _revised(row: Judged, before: Sample, verdict: Verdict) -> Judged:

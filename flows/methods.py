@@ -14,6 +14,7 @@ from curators.critique import Critique, critique
 from curators.debate import Debate, debate
 from curators.decontaminate import Decontaminate, decontaminate
 from curators.exact_duplicates import ExactDuplicates
+from curators.glance import Glance, glance
 from curators.rules import Rules, rules
 from curators.vote import Vote, vote
 from generators import knowledge, preferences, skills
@@ -35,10 +36,11 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """`judge(sample, engines, options)` looks at one sample."""
+    """`judge(sample, engines, options)` looks at one sample. A `dear` one is not asked about what is settled before."""
 
     options: type[BaseModel]
     judge: Callable[..., Awaitable[Verdict]]
+    dear: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,10 @@ GENERATORS = {
 JUDGES = {
     "rules": Judge(Rules, rules),
     "decontaminate": Judge(Decontaminate, decontaminate),
-    "critique": Judge(Critique, critique),
-    "debate": Judge(Debate, debate),
-    "vote": Judge(Vote, vote),
+    "glance": Judge(Glance, glance, dear=True),
+    "critique": Judge(Critique, critique, dear=True),
+    "vote": Judge(Vote, vote, dear=True),
+    "debate": Judge(Debate, debate, dear=True),
 }
 SELECTORS: dict[str, type[BaseModel]] = {"exact_duplicates": ExactDuplicates, "coverage": Coverage}
 

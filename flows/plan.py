@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,11 @@ import orjson
 from pydantic import BaseModel
 
 from curators.coverage import Coverage
-from flows.methods import Generator, Methods
+from flows.methods import Generator, Judge, Methods
 from seedbed.engines import ModelCard
 from seedbed.errors import InputError
 from seedbed.recipe import Recipe, Step
-from seedbed.records import Leaf, Verdict
+from seedbed.records import Leaf
 
 SHARD_ROWS = (32, 512)  # rows a shard, at least and at most: an eighth of the first round in between
 
@@ -47,7 +47,8 @@ class JudgeStep:
     """One judge of the recipe, under the name that its verdicts carry."""
 
     name: str
-    judge: Callable[..., Awaitable[Verdict]]
+    curator: str
+    method: Judge
     options: BaseModel
 
 
@@ -164,7 +165,7 @@ def _curators(recipe: Recipe, methods: Methods) -> tuple[tuple[JudgeStep, ...] |
     judges: list[JudgeStep] = []
     for name, step in _named(recipe.curate):
         if step.name in methods.judges:
-            judges.append(JudgeStep(name, methods.judges[step.name].judge, step.options))
+            judges.append(JudgeStep(name, step.name, methods.judges[step.name], step.options))
         elif step.name != "coverage":  # coverage is not a filter: it decides what is tried again
             found += [tuple(judges), name]
             judges = []

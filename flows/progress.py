@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from seedbed.ledger import Tally
+from seedbed.budget import Tally
 from seedbed.records import Sample
 from seedbed.store.runs import ENGINE_FAILURE
 

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.estimate import against_actual
+from flows.plan import Plan
 from flows.run import INTERRUPTED, Outcome
 from seedbed.store import Store
 
@@ -16,8 +18,9 @@ SAMPLES_SHOWN = 3
 Row = dict[str, object]
 
 
-def facts(store: Store, run_id: str) -> Row:
+def facts(store: Store, plan: Plan) -> Row:
     """A run's figures, its leaves and its three best kept samples, as plain values."""
+    run_id = plan.run_id
     run = store.rows("SELECT * EXCLUDE (recipe_json) FROM runs WHERE run_id = ?", [run_id])[0]
     leaves = store.rows("SELECT * EXCLUDE (run_id) FROM coverage WHERE run_id = ? ORDER BY method DESC, leaf", [run_id])
     funnel = store.rows(
@@ -46,7 +49,8 @@ def facts(store: Store, run_id: str) -> Row:
         [run_id],
     )
     found: Row = {"run": run, "leaves": leaves, "funnel": funnel, "samples": kept, "short": short}
-    return found | {"revisions": revisions, "debates": debates}
+    weighed = against_actual(store, plan)
+    return found | {"revisions": revisions, "debates": debates, "forecast": weighed[1] if weighed else None}
 
 
 class Call(NamedTuple):
@@ -61,10 +65,11 @@ class Call(NamedTuple):
 def show(console: Console, store: Store, outcome: Outcome, call: Call) -> None:
     """Print the report of a run that has just ended."""
     command = f"{call.program} {call.typed}"
-    run_id = outcome.plan.run_id
-    found = facts(store, run_id)
+    found = facts(store, outcome.plan)
     _leaves(console, found["leaves"], found["short"], ", their tries are spent" if outcome.status == "short" else "")
     _sums(console, found["run"], outcome)
+    if weighed := against_actual(store, outcome.plan):
+        console.print(weighed[0], highlight=False)
     _dear(console, found["revisions"], found["debates"])
     _samples(console, found["samples"])
     if outcome.status == "interrupted":

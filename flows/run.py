@@ -8,20 +8,22 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flows.engines import cards, open_all, recorded
+from flows.engines import cards, open_all, places, recorded, unpriced
 from flows.grow import Growth, Stage, direct
 from flows.methods import methods
 from flows.plan import Plan, make_plan, only_new
 from flows.progress import Progress, hearing
+from seedbed.budget import BUDGET, Budget, Tally
 from seedbed.engines import Engines
+from seedbed.errors import InputError
 from seedbed.journal import lease
-from seedbed.ledger import BUDGET, Budget, Ledger, Stopped, Tally
+from seedbed.ledger import Ledger, Stopped
 from seedbed.recipe import Recipe, read_recipe
 from seedbed.records import Leaf
 from seedbed.request_file import read_requests
@@ -59,10 +61,15 @@ class Seedbed:
     leaves: tuple[Leaf, ...]
 
 
-def read(path: Path) -> Seedbed:
-    """Read a recipe, its taxonomy and its documents. Raises BadInput with every problem found."""
+def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
+    """Read a recipe, its taxonomy and its documents; `limits` go before those of its budget, by name.
+
+    Raises:
+        BadInput: every problem found.
+    """
     known = methods()
     recipe = read_recipe(path, known.generator_options(), known.curator_options())
+    recipe = recipe.model_copy(update={"budget": recipe.budget.model_copy(update=limits or {})})
     leaves = read_taxonomy(recipe.taxonomy) if recipe.taxonomy else ()
     for step in recipe.generate:
         if requests := getattr(step.options, "requests", None):
@@ -152,16 +159,15 @@ async def _walk(
 ) -> Outcome:
     recipe, run_id = plan.recipe, plan.run_id
     begin(store, run_id, recipe.name, recipe.model_dump_json(), cards(engines), plan.targets, plan.preview)
-    minutes = recipe.budget.minutes
-    ledger = Ledger(store, run_id, Budget(recipe.budget.tokens, minutes * 60 if minutes else None))
+    ledger = Ledger(store, run_id, budget_of(recipe))
     progress = _progress(store, plan, ledger)
-    given, places = recorded(engines, recipe, ledger, run_id)
+    given = recorded(engines, recipe, ledger, run_id)
     status: Status = "failed"
     message = "stopped by an error"
     watching = asyncio.create_task(watch(plan, progress)) if watch else None
     try:
         with interruptible(ledger), _calm_collector(), hearing(progress):
-            growth = Growth(plan, store, ledger, given, places, progress, stage)
+            growth = Growth(plan, store, ledger, given, places(recipe), progress, stage)
             status, message = await _to_the_end(growth, store, run_id)
     except asyncio.CancelledError:
         status, message = "interrupted", INTERRUPTED
@@ -177,6 +183,17 @@ async def _walk(
     ended = status in ("done", "short") and not plan.preview
     version = freeze(store, run_id, plan.scope).version if ended else ""
     return Outcome(plan, status, message, progress, engines.judge is engines.model, version)
+
+
+def budget_of(recipe: Recipe) -> Budget:
+    """What the recipe lets one command spend. Raises InputError where dollars are limited and a price is unknown."""
+    told = recipe.budget
+    if told.usd is not None and (names := unpriced(recipe)):
+        raise InputError(
+            f"a budget of ${told.usd:g} cannot be kept: no price is known for {', '.join(names)}. Write `price: "
+            "{input: …, output: …}` (US dollars per million tokens) under the model, or limit tokens or minutes"
+        )
+    return Budget(told.tokens, told.usd, told.minutes * 60 if told.minutes else None)
 
 
 async def _to_the_end(growth: Growth, store: Store, run_id: str) -> tuple[Status, str]:

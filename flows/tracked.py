@@ -46,9 +46,11 @@ async def stage(name: str, work: Work) -> Rows:
 
 
 @flow(name="grow", flow_run_name="grow {recipe}", persist_result=False)
-async def grow_recipe(recipe: str, home: str, rows: int | None = None, only_new: bool = False) -> Outcome:
+async def grow_recipe(
+    recipe: str, home: str, rows: int | None = None, only_new: bool = False, limits: dict[str, float] | None = None
+) -> Outcome:
     """Grow a recipe into the store of a home folder; parameters are plain, so a deployment can be given them."""
-    seedbed, folder = read(Path(recipe)), Path(home)
+    seedbed, folder = read(Path(recipe), limits), Path(home)
     if only_new:
         outcome = await grow_new(seedbed, folder, stage, progress_artifact)
     else:
@@ -58,10 +60,12 @@ async def grow_recipe(recipe: str, home: str, rows: int | None = None, only_new:
     return outcome
 
 
-async def grow_tracked(recipe: str, home: str, rows: int | None = None, only_new: bool = False) -> Outcome:
+async def grow_tracked(
+    recipe: str, home: str, rows: int | None = None, only_new: bool = False, limits: dict[str, float] | None = None
+) -> Outcome:
     """The flow, for the command line: how it ended, also where Prefect shows it as failed. Raises InputError."""
     try:
-        return await grow_recipe(recipe, home, rows, only_new)
+        return await grow_recipe(recipe, home, rows, only_new, limits)
     except RunFailed as failed:
         return failed.outcome
     except RuntimeError as error:

@@ -7,10 +7,12 @@ to a run, and only who holds that run's lease may write it or take it in.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ENOSPC
 from pathlib import Path
+from typing import IO
 
 import duckdb
 import orjson
@@ -25,32 +27,46 @@ class RunBusy(Exception):
 
 
 @contextmanager
-def lease(home: Path, name: str, what: str = "run") -> Iterator[None]:
+def lease(home: Path, name: str, what: str = "run", patience: float = 1.0) -> Iterator[None]:
     """The right to work on a run (or a recipe), freed by the kernel if the holder dies.
+
+    It is tried for `patience` seconds: whoever only looks, or takes in what a killed run left, has it for a moment.
 
     Raises:
         RunBusy: another process has it.
     """
     folder = home / "journal"
     folder.mkdir(parents=True, exist_ok=True)
-    stem = name if what == "run" else f"{what}-{name}"
-    with (folder / f"{stem}.lock").open("ab") as file:
-        try:
-            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-        except portalocker.LockException as error:
-            raise RunBusy(
-                f"another process is at work on {what} {name}; look on with `seedbed status`, or wait for it"
-            ) from error
+    with _lock_of(home, name, what).open("ab") as file:
+        ends = time.monotonic() + patience
+        while not _locked(file, portalocker.LOCK_EX):
+            if time.monotonic() >= ends:
+                raise RunBusy(
+                    f"another process is at work on {what} {name}; look on with `seedbed status`, or wait for it"
+                )
+            time.sleep(0.02)
         yield
 
 
 def at_work(home: Path, run_id: str) -> bool:
-    """Whether some process holds this run's lease."""
+    """Whether some process holds this run's lease; looking keeps nobody else from looking."""
+    path = _lock_of(home, run_id, "run")
+    if not path.exists():
+        return False
+    with path.open("ab") as file:
+        return not _locked(file, portalocker.LOCK_SH)
+
+
+def _lock_of(home: Path, name: str, what: str) -> Path:
+    return home / "journal" / f"{name if what == 'run' else f'{what}-{name}'}.lock"
+
+
+def _locked(file: IO[bytes], kind: portalocker.LockFlags) -> bool:
     try:
-        with lease(home, run_id):
-            return False
-    except RunBusy:
-        return True
+        portalocker.lock(file, kind | portalocker.LOCK_NB)
+    except portalocker.LockException:
+        return False
+    return True
 
 
 class Journal:
@@ -105,7 +121,7 @@ def take_in(store: Store, own_run: str) -> int:
             taken += _take(store, segments)
             continue
         try:
-            with lease(store.home, run_id):
+            with lease(store.home, run_id, patience=0):
                 taken += _take(store, segments)
         except RunBusy:
             continue

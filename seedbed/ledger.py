@@ -12,7 +12,6 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,15 +21,16 @@ import orjson
 from duckdb import DuckDBPyConnection
 from pydantic import BaseModel
 
+from seedbed.budget import Allowance, Budget, Tally
 from seedbed.engines import Choice, Engine, EngineError, EngineGone, Messages, ModelCard, Reply, Sampling
 from seedbed.journal import Journal, take_in
+from seedbed.prices import Price
 from seedbed.replies import Unreadable
 from seedbed.store import Store, StoreError
 from seedbed.store.rows import CallRow, load_calls, microseconds
 
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
 BLOCKS_KEPT = 24
-BUDGET = "the budget"
 FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
 
 Outcome = Callable[[DuckDBPyConnection], None]
@@ -51,31 +51,6 @@ class Stopped(Exception):
     """No new call is made: the run was asked to stop, or its budget is spent."""
 
 
-@dataclass
-class Tally:
-    """What a run has spent since this process began; tokens of the calls it paid for, not of those replayed."""
-
-    calls: int = 0
-    replayed: int = 0
-    failed: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    in_flight: int = 0
-
-    @property
-    def tokens(self) -> int:
-        """Tokens paid for, in and out."""
-        return self.tokens_in + self.tokens_out
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What this process may spend: tokens in and out together, and seconds since it began."""
-
-    tokens: int | None = None
-    seconds: float | None = None
-
-
 class Ledger:
     """The recorded calls of a store, and the one way to add to them. Used from one event loop.
 
@@ -83,8 +58,9 @@ class Ledger:
     """
 
     def __init__(self, store: Store, run_id: str, budget: Budget | None = None) -> None:
-        self._store, self._run_id, self._budget = store, run_id, budget or Budget()
+        self._store, self._run_id = store, run_id
         self.tally, self.stop_reason = Tally(), ""
+        self._allowance = Allowance(budget, self.tally) if budget and budget.limited else None
         take_in(store, run_id)
         self._index = Index(store)
         self._journal = Journal(store.home, run_id)
@@ -93,21 +69,42 @@ class Ledger:
         self._outcomes: list[Outcome] = []
         self._blocks: OrderedDict[int, asyncio.Future[dict[str, CallRow]]] = OrderedDict()
         self._flushing = asyncio.Lock()
-        self._flushed_at = self._began = time.monotonic()
+        self._flushed_at = time.monotonic()
 
     def stop(self, reason: str) -> None:
         """Let calls in flight end and make no new one."""
         self.stop_reason = self.stop_reason or reason
+        if self._allowance:
+            self._allowance.look_again()
 
-    def admit(self) -> None:
-        """Raise Stopped if no new call may be made."""
-        tokens, seconds = self._budget.tokens, self._budget.seconds
-        if tokens is not None and self.tally.tokens >= tokens:
-            self.stop(f"{BUDGET} of {tokens:,} tokens is spent")
-        if seconds is not None and time.monotonic() - self._began >= seconds:
-            self.stop(f"{BUDGET} of {seconds / 60:g} minutes is spent")
+    async def admit(self) -> None:
+        """Wait until the budget has room for a call beside those under way. Raises Stopped if it may not be made."""
+        while not self.stop_reason and self._allowance:
+            if spent := self._allowance.spent():
+                self.stop(spent)
+            elif self._allowance.room():
+                break
+            else:
+                await self._allowance.next_end()
         if self.stop_reason:
             raise Stopped(self.stop_reason)
+
+    def left(self) -> None:
+        """A call is under way no more, however it ended."""
+        self.tally.in_flight -= 1
+        if self._allowance:
+            self._allowance.look_again()
+
+    def paid(self, tokens_in: int, tokens_out: int, usd: float | None) -> None:
+        """Count what a call that has just ended cost."""
+        tally = self.tally
+        tally.calls += 1
+        tally.tokens_in += tokens_in
+        tally.tokens_out += tokens_out
+        tally.usd += usd or 0.0
+        tally.unpriced += usd is None
+        if self._allowance:
+            self._allowance.learn(tokens_in + tokens_out, usd or 0.0)
 
     def may_know(self, call_id: str) -> bool:
         """Whether it is worth asking `find`: that costs a turn of the event loop."""
@@ -228,8 +225,10 @@ class Index:
 class Recorded:
     """An engine with the ledger before it: what methods are given. `concurrency` bounds the calls in flight."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, run_id: str, concurrency: int) -> None:
-        self._engine, self._ledger, self._run_id = engine, ledger, run_id
+    def __init__(
+        self, engine: Engine, ledger: Ledger, run_id: str, concurrency: int, price: Price | None = None
+    ) -> None:
+        self._engine, self._ledger, self._run_id, self._price = engine, ledger, run_id, price
         self._slots = asyncio.Semaphore(concurrency)
         self._asked: dict[str, asyncio.Future[None] | None] = {}
         self._identity = engine.card.model, engine.card.revision
@@ -313,7 +312,7 @@ class Recorded:
     async def _pay(self, call_id: str, prompt: bytes, request: bytes, step: str, call: _Call) -> CallRow:
         tally, (model, revision) = self._ledger.tally, self._identity
         async with self._slots:
-            self._ledger.admit()
+            await self._ledger.admit()
             tally.in_flight += 1
             started = time.perf_counter()
             error: Exception | None = None
@@ -329,17 +328,16 @@ class Recorded:
                 response, finish, tokens_in, tokens_out = problem.raw, "stop", problem.tokens_in, 1
                 unreadable = problem.why
             finally:
-                tally.in_flight -= 1
+                self._ledger.left()
         seconds = time.perf_counter() - started
+        usd = self._price.usd(tokens_in, tokens_out) if self._price else None
         row = CallRow(
             *(call_id, self._run_id, step, model, revision, response, finish),
-            *(tokens_in, tokens_out, seconds, None, "error" if error else "ok", str(error or unreadable)),
+            *(tokens_in, tokens_out, seconds, usd, "error" if error else "ok", str(error or unreadable)),
             microseconds(),
         )
-        tally.calls += 1
         tally.failed += error is not None
-        tally.tokens_in += tokens_in
-        tally.tokens_out += tokens_out
+        self._ledger.paid(tokens_in, tokens_out, usd)
         await self._ledger.record(row, prompt, request)
         if error is not None:
             raise error

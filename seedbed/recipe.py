@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails
 from seedbed.credentials import ENV_ADVICE
 from seedbed.faults import Advice, Fault, fault, fault_of, read_options
 from seedbed.options_file import refuse
+from seedbed.prices import Price
 from seedbed.records import Frozen
 from seedbed.yamlfile import BadInput, Value, Where, kind, load, nearest
 
@@ -81,6 +82,7 @@ class HttpModel(Frozen):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Seconds that one call may take")] = 120.0
     retries: Annotated[int, Field(ge=0)] = 4
     batch: Annotated[bool, Field(description="Use the provider's batch API: within a day, at its lower price")] = False
+    price: Price | None = Field(default=None, description="Left out: what seedbed/prices.yaml has, else unknown.")
 
 
 ENGINES: dict[str, type[BaseModel]] = {"transformers": TransformersModel, "http": HttpModel}
@@ -137,6 +139,7 @@ class Budget(Frozen):
     """What a run may spend; it then stops between calls, and running it again takes it up."""
 
     tokens: Annotated[int, Field(gt=0)] | None = None
+    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 

@@ -69,6 +69,7 @@ class Verdict(Frozen):
     """What one check or curator says of one sample; kept beside it whether it keeps or drops.
 
     A `revision` takes the place of the sample's answer if the verdict keeps, and makes a pair of the two either way.
+    A `settled` verdict keeps so surely that no dearer judge need be asked.
     """
 
     step: str
@@ -80,6 +81,7 @@ class Verdict(Frozen):
     call_ids: tuple[str, ...] = ()
     transcript: str | None = None
     revision: Revision | None = None
+    settled: bool = False
 
     @classmethod
     def scored(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import contextmanager
 
 import orjson
 import pytest
 
+from seedbed.budget import Budget
 from seedbed.engines import Choice, EngineError, ModelCard, Reply, Sampling
-from seedbed.journal import RunBusy, lease
-from seedbed.ledger import Budget, Ledger, Recorded, Stopped
+from seedbed.journal import RunBusy, at_work, lease
+from seedbed.ledger import Ledger, Recorded, Stopped
 from seedbed.records import Message
 from seedbed.replies import Unreadable
 from seedbed.store import Store
@@ -244,6 +246,27 @@ def test_no_more_calls_are_in_flight_than_allowed(tmp_path):
     engine = Slow()
     talk(tmp_path, engine, crowd)
     assert engine.most == 4
+
+
+def test_whoever_only_looks_keeps_no_run_from_beginning(tmp_path):
+    looking = threading.Event()
+
+    def look():
+        while not looking.is_set():
+            at_work(tmp_path, "run1")
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        for _ in range(300):
+            with lease(tmp_path, "run1"):
+                pass
+    finally:
+        looking.set()
+        watcher.join()
+    with lease(tmp_path, "run1"):
+        assert at_work(tmp_path, "run1")
+    assert not at_work(tmp_path, "run1")
 
 
 def test_two_processes_cannot_work_on_one_run(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import BaseModel
 
 from flows.cli import app
 from flows.publication import Publication
@@ -16,7 +17,11 @@ from trainer.options import Training
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-OPTIONS = {"publish": Publication, "train-sft": Training, "train-dpo": Training}  # the rest are grown
+OPTIONS: dict[str, type[BaseModel]] = {
+    "publish": Publication,
+    "train-sft": Training,
+    "train-dpo": Training,
+}  # the rest are grown
 
 
 def test_every_command_is_in_the_table_and_every_one_in_the_table_is_a_command():

@@ -259,7 +259,7 @@ def test_a_preview_shows_rows_and_estimates_and_the_run_does_not_pay_for_them_ag
         path = recipe(tmp_path, base_url)
         done = seedbed("preview", path, "--rows", 5, home=home)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("question") >= 5 and "rows wanted; between" in done.stdout
+        assert done.stdout.count("question") >= 5 and "rows wanted. Estimated by the preview's 5 rows" in done.stdout
         facts("run", path, home=home)
         assert stats(base_url)["repeated"] == 0
 

@@ -24,7 +24,7 @@ VIEWS = {
     "seconds usd started_at",
     "funnel": "run_id step rows_in rows_out dropped reason n",
     "coverage": "run_id leaf target made kept dropped shortfall main_reason",
-    "costs": "run_id step model calls tokens_in tokens_out seconds usd",
+    "costs": "run_id step model calls tokens_in tokens_out seconds usd rows dropped yield tokens_per_row",
 }
 
 

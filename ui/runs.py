@@ -99,8 +99,8 @@ def _costs(rows: Sequence[Row]) -> None:
     if not rows:
         draw(line("No model has been called yet."))
         return
-    names = ("step", "model", "calls", "errors", "tokens_in", "tokens_out", "seconds", "usd")
-    columns = ("step", "model", "calls", "errors", "tokens in", "tokens out", "seconds", "$")
+    names = ("step", "model", "calls", "errors", "tokens_in", "tokens_out", "seconds", "usd", "rows", "dropped")
+    columns = ("step", "model", "calls", "errors", "tokens in", "tokens out", "seconds", "$", "rows", "dropped")
     draw(table("Calls, tokens, seconds and dollars by step", columns, [[row[name] for name in names] for row in rows]))
 
 

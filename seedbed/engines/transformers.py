@@ -6,6 +6,7 @@ Callers put jobs in an inbox; one thread takes what waits, runs it as a batch an
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 import time
@@ -18,6 +19,10 @@ from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sam
 from seedbed.engines.forward import Job, Model
 from seedbed.engines.smollm2 import LICENCE, NAME, embedded_model, quiet
 from seedbed.engines.smollm2 import revision as embedded_revision
+
+# torch's threads, asleep while they wait and not spinning: beside another busy process the same answers took 97 s
+# spinning and 23 s so (two cores). Read when torch is first imported, which is later than here.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 EMBEDDED = "smollm2-135m"
 _GATHER = 0.01  # seconds that the thread waits for callers that were resumed together

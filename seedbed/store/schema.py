@@ -95,4 +95,51 @@ SELECT run_id, method, leaf, target, coalesce(made, 0) AS made, coalesce(kept, 0
 FROM base.targets LEFT JOIN rows USING (run_id, method, leaf) LEFT JOIN reasons USING (run_id, method, leaf);
 """
 
-MIGRATIONS: tuple[tuple[str, str], ...] = (("tables", TABLES), ("views", VIEWS), ("curation", CURATION))
+# A step's price beside its yield. A judge's calls stand under the step whose verdict they led to, all others under
+# their own name; a step that asks no model costs nothing and is there all the same. A row that an earlier step had
+# settled was not judged, so it counts for nothing here.
+COSTS = """
+CREATE OR REPLACE VIEW costs AS
+WITH booked AS (
+    SELECT run_id, call_id, min(step) AS verdict_step
+    FROM (SELECT run_id, step, unnest(call_ids) AS call_id FROM base.verdicts) GROUP BY ALL),
+paid AS (
+    SELECT run_id, coalesce(verdict_step, step) AS step, model, count(*) AS calls,
+           count(*) FILTER (status = 'error') AS errors, sum(tokens_in)::BIGINT AS tokens_in,
+           sum(tokens_out)::BIGINT AS tokens_out, sum(seconds) AS seconds, sum(usd) AS usd
+    FROM base.calls LEFT JOIN booked USING (run_id, call_id) GROUP BY ALL),
+judged AS (
+    SELECT run_id, step, count(*) AS rows, count(*) FILTER (NOT keep) AS dropped
+    FROM base.verdicts WHERE NOT (keep AND starts_with(reason, 'settled by ')) GROUP BY ALL)
+SELECT run_id, step, coalesce(model, '') AS model, coalesce(calls, 0) AS calls, coalesce(errors, 0) AS errors,
+       coalesce(tokens_in, 0) AS tokens_in, coalesce(tokens_out, 0) AS tokens_out, coalesce(seconds, 0) AS seconds,
+       usd, rows, dropped, dropped / rows AS yield, (tokens_in + tokens_out) / rows AS tokens_per_row,
+       (tokens_in + tokens_out) / nullif(dropped, 0) AS tokens_per_drop
+FROM paid FULL JOIN judged USING (run_id, step);
+
+CREATE OR REPLACE VIEW runs AS
+WITH rows AS (
+    SELECT run_id, count(*) FILTER (status = 'kept') AS kept, count(*) FILTER (status = 'dropped') AS dropped,
+           count(*) FILTER (status = 'failed') AS failed, count(*) FILTER (status = 'pending') AS waiting
+    FROM base.samples GROUP BY run_id),
+planned AS (
+    SELECT run_id, sum(n)::BIGINT AS made, coalesce(sum(n) FILTER (NOT done), 0)::BIGINT AS unfinished
+    FROM base.shards GROUP BY run_id),
+spent AS (
+    SELECT run_id, count(*) AS calls, sum(tokens_in)::BIGINT AS tokens_in, sum(tokens_out)::BIGINT AS tokens_out,
+           sum(usd) AS usd
+    FROM base.calls GROUP BY run_id)
+SELECT run_id, recipe, status, coalesce(made, 0) AS made, coalesce(kept, 0) AS kept,
+       coalesce(dropped, 0) AS dropped, coalesce(failed, 0) AS failed,
+       coalesce(unfinished, 0) + coalesce(waiting, 0) AS pending, coalesce(calls, 0) AS calls, calls_replayed,
+       coalesce(tokens_in, 0) AS tokens_in, coalesce(tokens_out, 0) AS tokens_out, seconds, usd, started_at,
+       ended_at, message, preview, models, recipe_json
+FROM base.runs LEFT JOIN rows USING (run_id) LEFT JOIN planned USING (run_id) LEFT JOIN spent USING (run_id);
+"""
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (
+    ("tables", TABLES),
+    ("views", VIEWS),
+    ("curation", CURATION),
+    ("costs", COSTS),
+)
