@@ -49,6 +49,11 @@ def recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> E
     return Engines(model, judge, tuple(more))
 
 
+def _at_once(model: AnyModel) -> int:
+    """How many calls of the run a model may have before it: a batch takes all there are."""
+    return BATCH_CALLS if isinstance(model, HttpModel) and model.batch else model.concurrency
+
+
 def price_of(model: AnyModel) -> Price | None:
     """What the model's tokens cost: what the recipe says, else what the dated table has; None where neither does."""
     if not isinstance(model, HttpModel):
@@ -59,11 +64,6 @@ def price_of(model: AnyModel) -> Price | None:
 def unpriced(recipe: Recipe) -> list[str]:
     """The recipe's models whose price nobody knows."""
     return list(dict.fromkeys(model.model for model in _named(recipe) if price_of(model) is None))
-
-
-def _at_once(model: AnyModel) -> int:
-    """How many calls of the run a model may have before it: a batch takes all there are."""
-    return BATCH_CALLS if isinstance(model, HttpModel) and model.batch else model.concurrency
 
 
 def cards(engines: Engines) -> dict[str, ModelCard]:

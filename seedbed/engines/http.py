@@ -194,6 +194,7 @@ class HttpEngine:
                 self._breaker.answered()
                 return found
             except PassingFault as fault:
+                last = fault
                 tries, counted = tries + 1, counted + self._counts(fault, body, sent, probe)
                 wait = self._wait(fault, tries)
                 if counted > self._retries or time.monotonic() + wait >= ends:
@@ -208,7 +209,10 @@ class HttpEngine:
             slept = time.monotonic()
             await self._pace.stay()
             sent = time.monotonic()
-            ends += sent - slept  # in the queue again
+            if self._answered_at > slept:  # in the queue again, and it moves: that does not count
+                ends += sent - slept
+            elif sent >= ends:
+                raise self._surrender(last, tries, began, False) from last
             seconds = min(self._timeout, ends - sent)
 
     async def _batched(self, batches: Batches, body: bytes) -> tuple[Reply, dict[str, Any]]:
