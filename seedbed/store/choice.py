@@ -1,13 +1,14 @@
 """Which rows a version keeps, with which text, and why the others stay out: the SQL behind `versions.py`, in its order.
 
-People go before judges and judges in the order of their steps.
+People go before judges and judges in the order of their steps. A pair that came of a revision holds the sample's own
+answer as the chosen one, so what was said of that sample afterwards is said of the pair.
 """
 
 from seedbed.store.reviews import HASH
 
 CANDIDATES = """
 CREATE OR REPLACE TEMP TABLE temp.candidates AS
-SELECT s.run_id, s.sample_id, s.method, s.leaf, s.kind, s.status, s.step, s.reason,
+SELECT s.run_id, s.sample_id, s.method, s.leaf, s.kind, s.status, s.step, s.reason, s.parents[1] AS parent,
        row_number() OVER (ORDER BY r.started_at, s.position, s.sample_id) AS place,
        s.answer <> '' AND (s.kind <> 'preference' OR s.rejected NOT IN ('', s.answer)) AS whole
 FROM base.samples s JOIN base.runs r USING (run_id)
@@ -46,68 +47,89 @@ FROM (SELECT * FROM ranked WHERE rank = 1 AND n > coalesce(next, 0)) v
 FULL JOIN edits e ON v.run_id = e.run_id AND v.sample_id = e.sample_id
 """
 
+# `heard` says of each row whose verdicts count for it, and from which on: a sample's own, all of them; of a pair its
+# parent's after the one that made it. A parent that fell there kept its first answer, so nothing later is about the
+# pair. Where another threshold turns a drop into a keep, the score is of the revision that won, so that one goes in.
 CHOSEN = """
 CREATE OR REPLACE TEMP TABLE temp.chosen AS
 WITH cuts AS (SELECT unnest($steps::VARCHAR[]) AS step, unnest($cuts::DOUBLE[]) AS cut),
 ruled AS (
-    SELECT v.run_id, v.sample_id, v.step, v.rowid AS n, v.score,
+    SELECT v.run_id, v.sample_id, v.step, v.rowid AS n, v.score, v.revision, v.keep AS kept_then,
            CASE WHEN cut IS NULL OR v.threshold IS NULL THEN v.keep ELSE v.score >= cut END AS keep,
            CASE WHEN cut IS NULL OR v.threshold IS NULL THEN v.reason ELSE v.step || ' below ' || cut::VARCHAR END
                AS reason
     FROM base.verdicts v SEMI JOIN temp.candidates USING (run_id, sample_id) LEFT JOIN cuts USING (step)),
+heard AS (
+    SELECT run_id, sample_id, sample_id AS judged, -1 AS since FROM temp.candidates WHERE NOT contains(method, '/')
+    UNION ALL
+    SELECT c.run_id, c.sample_id, c.parent, r.n FROM temp.candidates c JOIN ruled r
+        ON r.run_id = c.run_id AND r.sample_id = c.parent AND r.step = split_part(c.method, '/', -1) AND r.kept_then
+    WHERE contains(c.method, '/')),
 against AS (
-    SELECT run_id, sample_id, arg_min(step, n) AS step, arg_min(reason, n) AS reason
-    FROM ruled WHERE NOT keep GROUP BY ALL),
-scores AS (SELECT run_id, sample_id, arg_max(score, n) AS score FROM ruled WHERE score IS NOT NULL GROUP BY ALL),
+    SELECT h.run_id, h.sample_id, arg_min(r.step, r.n) AS step, arg_min(r.reason, r.n) AS reason
+    FROM heard h JOIN ruled r ON r.run_id = h.run_id AND r.sample_id = h.judged AND r.n > h.since
+    WHERE NOT r.keep GROUP BY ALL),
 required AS (SELECT unnest($required::VARCHAR[]) AS step, unnest(range(len($required::VARCHAR[]))) AS n),
 missing AS (
-    SELECT run_id, sample_id, arg_min(required.step, required.n) AS step
-    FROM temp.candidates CROSS JOIN required ANTI JOIN ruled
-        ON ruled.run_id = candidates.run_id AND ruled.sample_id = candidates.sample_id AND ruled.step = required.step
+    SELECT h.run_id, h.sample_id, arg_min(q.step, q.n) AS step
+    FROM heard h CROSS JOIN required q
+    ANTI JOIN ruled r ON r.run_id = h.run_id AND r.sample_id = h.judged AND r.step = q.step
     GROUP BY ALL),
+scores AS (SELECT run_id, sample_id, arg_max(score, n) AS score FROM ruled WHERE score IS NOT NULL GROUP BY ALL),
+revised AS (
+    SELECT run_id, sample_id, arg_max(revision, n) AS revision
+    FROM ruled WHERE keep AND NOT kept_then AND revision <> '' GROUP BY ALL),
 weighed AS (
-    SELECT c.*, people.decision, people.edit, coalesce(people.review_ids, []) AS review_ids, scores.score,
+    SELECT c.*, mine.decision, mine.edit, coalesce(mine.review_ids, []) AS review_ids, scores.score, revised.revision,
            CASE
-               WHEN people.decision = 'drop' THEN 'dropped by people'
-               WHEN people.decision = 'tie' THEN 'a tie for people'
-               WHEN c.status = 'failed' OR NOT c.whole THEN coalesce(nullif(c.reason, ''), 'nothing to train on')
-               WHEN people.decision IN ('keep', 'chosen', 'rejected') THEN ''
-               WHEN contains(c.method, '/') THEN c.reason
-               WHEN against.step IS NOT NULL THEN against.reason
+               WHEN mine.decision = 'drop' THEN {step: 'review', why: 'dropped by people'}
+               WHEN mine.decision = 'tie' THEN {step: 'review', why: 'a tie for people'}
+               WHEN c.status = 'failed' OR NOT c.whole
+                   THEN {step: c.step, why: coalesce(nullif(c.reason, ''), 'nothing to train on')}
+               WHEN mine.decision IN ('keep', 'chosen', 'rejected') THEN {step: '', why: ''}
+               WHEN of_judged.decision = 'drop' THEN {step: 'review', why: 'dropped by people'}
+               WHEN of_judged.decision = 'keep' THEN {step: '', why: ''}
+               WHEN h.judged IS NULL THEN {step: c.step, why: c.reason}
+               WHEN against.step IS NOT NULL THEN {step: against.step, why: against.reason}
                WHEN c.status = 'dropped' AND c.step <> 'preference' AND NOT list_contains($required::VARCHAR[], c.step)
-                   THEN c.reason
-               WHEN missing.step IS NOT NULL THEN 'never seen by ' || missing.step
-               ELSE '' END AS why,
-           CASE WHEN people.decision IN ('drop', 'tie') THEN 'review' WHEN c.status = 'failed' THEN c.step
-                ELSE coalesce(against.step, missing.step, c.step) END AS at
+                   THEN {step: c.step, why: c.reason}
+               WHEN missing.step IS NOT NULL THEN {step: missing.step, why: 'never seen by ' || missing.step}
+               ELSE {step: '', why: ''} END AS ruling
     FROM temp.candidates c
-    LEFT JOIN temp.people USING (run_id, sample_id) LEFT JOIN against USING (run_id, sample_id)
-    LEFT JOIN scores USING (run_id, sample_id) LEFT JOIN missing USING (run_id, sample_id)),
+    LEFT JOIN heard h USING (run_id, sample_id)
+    LEFT JOIN temp.people mine USING (run_id, sample_id)
+    LEFT JOIN temp.people of_judged ON of_judged.run_id = h.run_id AND of_judged.sample_id = h.judged
+    LEFT JOIN against USING (run_id, sample_id) LEFT JOIN scores USING (run_id, sample_id)
+    LEFT JOIN missing USING (run_id, sample_id) LEFT JOIN revised USING (run_id, sample_id)),
 ranked AS (
     SELECT *, row_number() OVER (
         PARTITION BY method, leaf
         ORDER BY coalesce(decision IN ('keep', 'chosen', 'rejected'), false) DESC, status = 'kept' DESC, score DESC,
                  place) AS rank
-    FROM weighed WHERE why = ''),
+    FROM weighed WHERE ruling.why = ''),
 targets AS (
     SELECT method, leaf, arg_max(target, started_at) AS target
     FROM base.targets JOIN base.runs USING (run_id) WHERE run_id IN (SELECT run_id FROM temp.candidates)
     GROUP BY ALL)
-SELECT w.run_id, w.sample_id, w.place, w.decision, w.edit, w.review_ids,
-       w.why = '' AND NOT coalesce($balanced AND r.rank > t.target, false) AS kept,
-       CASE WHEN w.why <> '' THEN w.why WHEN $balanced AND r.rank > t.target THEN 'over the leaf''s target' ELSE '' END
-           AS reason,
-       CASE WHEN w.why <> '' THEN w.at WHEN $balanced AND r.rank > t.target THEN 'coverage' ELSE '' END AS step
+SELECT w.run_id, w.sample_id, w.place, w.decision, w.edit, w.revision, w.review_ids,
+       w.ruling.why = '' AND NOT coalesce($balanced AND r.rank > t.target, false) AS kept,
+       CASE WHEN w.ruling.why <> '' THEN w.ruling.why
+            WHEN $balanced AND r.rank > t.target THEN 'over the leaf''s target' ELSE '' END AS reason,
+       CASE WHEN w.ruling.why <> '' THEN w.ruling.step
+            WHEN $balanced AND r.rank > t.target THEN 'coverage' ELSE '' END AS step
 FROM weighed w LEFT JOIN ranked r USING (run_id, sample_id)
 LEFT JOIN targets t ON t.method = w.method AND t.leaf = w.leaf
 """
 
+# A revision goes in only where nobody decided on the first answer or edited it: a review holds for what was seen.
 FROZEN = """
 SELECT $version, CASE WHEN c.kept THEN row_number() OVER (PARTITION BY c.kept ORDER BY c.place) - 1 END, c.run_id,
        c.sample_id, c.kept, c.step, c.reason, c.review_ids,
        CASE WHEN c.decision = 'rejected' AND s.kind = 'preference'
             THEN json_merge_patch(coalesce(c.edit, '{}'), to_json({answer: coalesce(c.edit->>'rejected', s.rejected),
                                                     rejected: coalesce(c.edit->>'answer', s.answer)}))
+            WHEN c.kept AND c.revision IS NOT NULL AND c.edit IS NULL AND c.decision IS NULL
+            THEN to_json({answer: c.revision})
             ELSE c.edit END
 FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id)
 """

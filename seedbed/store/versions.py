@@ -137,7 +137,10 @@ def diff(store: Store, old: str, new: str) -> list[dict[str, object]]:
         SELECT CASE WHEN a.kept AND b.kept THEN 'changed' WHEN b.kept THEN 'came' ELSE 'went' END AS what,
                sample_id, coalesce(b.leaf, a.leaf) AS leaf,
                CASE WHEN a.kept AND b.kept
-                        THEN CASE WHEN b.changed_by_people THEN 'edited or turned by people' ELSE 'grown again' END
+                        THEN CASE WHEN b.changed_by_people THEN 'edited or turned by people'
+                                  WHEN a.run_id <> b.run_id THEN 'grown again'
+                                  WHEN a.changed_by_people THEN 'no longer edited or turned'
+                                  ELSE 'the answer and its revision changed places' END
                     WHEN b.kept THEN coalesce('was out: ' || nullif(a.reason, ''), 'new')
                     ELSE coalesce(nullif(b.reason, ''), 'no longer grown') END AS why,
                coalesce(b.question, a.question) AS question

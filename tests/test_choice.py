@@ -1,0 +1,150 @@
+"""What a version keeps, with which text, and why not: on stores made by hand, where every score is known."""
+
+from __future__ import annotations
+
+import pytest
+
+from curators.revision import pair_of
+from seedbed.records import Revision, Verdict, derived_id
+from seedbed.store import Store
+from seedbed.store.provenance import origin, published_batches
+from seedbed.store.reviews import Event, record, undo
+from seedbed.store.versions import diff, refilter, version_batches
+from tests.grown import PASSED, RECIPE, Row, rows, sample, stored
+
+STEPS: list[dict[str, object]] = [{"name": name, "options": {}} for name in ("rules", "critique", "vote", "rules")]
+LATER = {**RECIPE, "curate": STEPS}
+TAUGHT = Verdict(step="rules-2", curator="rules", keep=True)
+
+
+def voted(score: float) -> Verdict:
+    return Verdict.scored("vote", "vote", score, 0.5, "voted down", "c")
+
+
+def revised(n: int, score: float, *later: Verdict) -> list[Row]:
+    """A sample whose revision won, its score, what was said of it afterwards, and the pair, as a run leaves them."""
+    won = Revision(answer=f"Revised {n}.", author="writer-8b", orders=(0.9, 0.9), margin=0.8)
+    verdict = Verdict.scored("critique", "critique", score, 3.5, "critique below 3.5", "c", revision=won)
+    against = next((said for said in (verdict, *later) if not said.keep), None)
+    end = {"status": "dropped", "step": against.step, "reason": against.reason} if against else {"status": "kept"}
+    pair, said = pair_of(sample(n, answer=f"First {n}."), verdict, derived_id(sample(n).sample_id, "critique"))
+    pair = pair.model_copy(update=end if verdict.keep else {"status": "kept"})
+    one = sample(n, answer=f"Revised {n}." if verdict.keep else f"First {n}.").model_copy(update=end)
+    return [(one, (PASSED, verdict, *later)), (pair, (said,))]
+
+
+def answers(store: Store, version: str) -> dict[str, tuple[str, str]]:
+    """(answer, rejected) of what a version keeps, by the sample's number, a pair's with a `+`."""
+    rows = store.rows("SELECT * FROM version_samples WHERE version = ? AND kept", [version])
+    return {name(row): (str(row["answer"]), str(row["rejected"])) for row in rows}
+
+
+def name(row: dict[str, object]) -> str:
+    ids = {derived_id(sample(n).sample_id, "critique"): f"{n}+" for n in range(40)}
+    return ids.get(str(row["sample_id"]), str(row["sample_id"]).lstrip("0") or "0")
+
+
+def left_out(store: Store, version: str) -> dict[str, tuple[str, str]]:
+    rows = store.rows("SELECT * FROM version_samples WHERE version = ? AND NOT kept", [version])
+    return {name(row): (str(row["step"]), str(row["reason"])) for row in rows}
+
+
+def say(store: Store, n: int, action: str, who: str = "anna", pair: bool = False, **edit: str) -> None:
+    of = sample(n).sample_id
+    record(store, who, Event("run1", derived_id(of, "critique") if pair else of, action, edit or None))
+
+
+# Revisions
+
+
+def test_a_lower_threshold_keeps_the_revision_that_the_score_is_of_and_not_the_answer_that_lost(tmp_path):
+    store = stored(tmp_path / "home", [*rows(1), *revised(9, 2.5), *revised(12, 1.5)])
+    assert answers(store, "desk-v1")["9+"] == ("Revised 9.", "First 9.") and "9" not in answers(store, "desk-v1")
+    made = refilter(store, "desk", {"critique": 2.0})
+    now = answers(store, made.version)
+    assert now["9"] == ("Revised 9.", "") and now["9+"] == ("Revised 9.", "First 9.") and "12" not in now
+    [batch] = version_batches(store, made.version)
+    assert "Revised 9." in batch["answer"].to_pylist() and "First 9." not in batch["answer"].to_pylist()
+    [out] = published_batches(store, made.version, 0.1)
+    assert set(out["review"].to_pylist()) == {"none"}, "no person did it"
+    changed = "SELECT sample_id FROM version_samples WHERE version = ? AND changed_by_people"
+    assert store.rows(changed, [made.version]) == []
+    [came] = diff(store, "desk-v1", made.version)
+    assert (came["what"], came["why"]) == ("came", "was out: critique below 3.5")
+    assert "9" not in answers(store, refilter(store, made.version, {"critique": 3.0}).version)
+
+
+def test_people_who_kept_or_edited_the_first_answer_keep_it(tmp_path):
+    store = stored(tmp_path / "home", [*revised(9, 2.5), *revised(12, 2.6)])
+    say(store, 9, "keep")
+    say(store, 12, "edit", answer="Better so.")
+    made = refilter(store, "desk", {"critique": 2.0})
+    now = answers(store, made.version)
+    assert now["9"] == ("First 9.", "") and now["12"] == ("Better so.", "")
+    assert undo(store, "anna") and undo(store, "anna")
+    back = refilter(store, made.version, {})
+    assert {row["why"] for row in diff(store, made.version, back.version)} == {
+        "no longer edited or turned",
+        "the answer and its revision changed places",
+    }
+
+
+@pytest.fixture
+def desk(tmp_path):
+    """Of four revised samples and their pairs: one is kept, one voted down, one too short at last, one still poor."""
+    made = [
+        *revised(1, 4.4, voted(0.6), TAUGHT),
+        *revised(2, 4.2, voted(0.4)),
+        *revised(3, 4.3, voted(0.8), TAUGHT.model_copy(update={"keep": False, "reason": "too short"})),
+        *revised(4, 2.0),
+    ]
+    return stored(tmp_path / "home", made, recipe=LATER)
+
+
+def test_a_pair_of_a_run_falls_at_its_parents_step_and_only_there(desk):
+    assert set(answers(desk, "desk-v1")) == {"1", "1+", "4+"}
+    assert left_out(desk, "desk-v1") == {
+        "2": ("vote", "voted down"),
+        "2+": ("vote", "voted down"),
+        "3": ("rules-2", "too short"),
+        "3+": ("rules-2", "too short"),
+        "4": ("critique", "critique below 3.5"),
+    }
+    funnel = origin(desk, "desk-v1")["funnel"]
+    assert isinstance(funnel, list)
+    gone = {row["step"]: row["left_out"] for row in funnel if row["left_out"]}
+    assert gone == {"vote": 2, "rules-2": 2, "critique": 1}, "and is counted there"
+
+
+def test_a_pair_goes_and_comes_with_its_parent_under_another_threshold_of_a_later_step(desk):
+    higher = refilter(desk, "desk-v1", {"vote": 0.7})
+    assert set(answers(desk, higher.version)) == {"4+"}
+    assert left_out(desk, higher.version)["1+"] == ("vote", "vote below 0.7")
+    assert left_out(desk, higher.version)["3+"] == ("rules-2", "too short")
+    lower = refilter(desk, "desk-v1", {"vote": 0.3})
+    seen = left_out(desk, lower.version)
+    assert seen["2"] == seen["2+"] == ("rules-2", "never seen by rules-2")
+
+
+def test_a_pair_comes_in_with_its_parent_where_every_later_step_has_seen_it(tmp_path):
+    recipe = {**RECIPE, "curate": STEPS[:3]}
+    store = stored(tmp_path / "home", [*rows(0), *revised(2, 4.2, voted(0.4))], recipe=recipe)
+    assert answers(store, "desk-v1") == {}
+    assert set(answers(store, refilter(store, "desk", {"vote": 0.3}).version)) == {"2", "2+"}
+
+
+def test_what_the_step_that_made_a_pair_asks_of_the_sample_is_not_asked_of_the_pair(desk):
+    made = refilter(desk, "desk-v1", {"critique": 5.0})
+    assert set(answers(desk, made.version)) == {"1+", "4+"}
+    assert left_out(desk, made.version)["2+"] == ("vote", "voted down")
+
+
+def test_what_people_say_of_a_sample_holds_for_the_pair_whose_chosen_answer_it_is(desk):
+    say(desk, 1, "drop")
+    say(desk, 2, "keep")
+    say(desk, 4, "drop")
+    made = refilter(desk, "desk", {})
+    assert set(answers(desk, made.version)) == {"2", "2+", "4+"}, "what was dropped of 4 is the pair's worse answer"
+    assert left_out(desk, made.version)["1+"] == ("review", "dropped by people")
+    say(desk, 1, "chosen", "ben", pair=True)
+    assert "1+" in answers(desk, refilter(desk, "desk", {}).version), "people's word on the pair itself goes first"
