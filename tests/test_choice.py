@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from curators.revision import pair_of
+from seedbed.errors import InputError
 from seedbed.records import Revision, Verdict, derived_id
 from seedbed.store import Store
 from seedbed.store.provenance import origin, published_batches
 from seedbed.store.reviews import Event, record, undo
 from seedbed.store.versions import diff, refilter, version_batches
-from tests.grown import PASSED, RECIPE, Row, rows, sample, stored
+from tests.grown import PASSED, RECIPE, Row, pairs, rows, sample, scored, stored
+from trainer.rows import rows_of
 
 STEPS: list[dict[str, object]] = [{"name": name, "options": {}} for name in ("rules", "critique", "vote", "rules")]
 LATER = {**RECIPE, "curate": STEPS}
@@ -148,3 +150,45 @@ def test_what_people_say_of_a_sample_holds_for_the_pair_whose_chosen_answer_it_i
     assert left_out(desk, made.version)["1+"] == ("review", "dropped by people")
     say(desk, 1, "chosen", "ben", pair=True)
     assert "1+" in answers(desk, refilter(desk, "desk", {}).version), "people's word on the pair itself goes first"
+
+
+# Edits
+
+
+def test_an_edit_that_leaves_nothing_is_refused_and_one_that_makes_both_answers_the_same_leaves_the_pair_out(tmp_path):
+    store = stored(tmp_path / "home", [*rows(2), *pairs(10, 2)])
+    for n, field in ((0, "answer"), (0, "question"), (10, "rejected"), (10, "answer")):
+        with pytest.raises(InputError, match="leaves an answer"):
+            record(store, "anna", Event("run1", sample(n).sample_id, "edit", {field: " \n"}))
+    say(store, 0, "edit", context="")  # a text may well go without its context
+    say(store, 10, "edit", rejected="  " + sample(10).content.answer.replace("\n", " \u00a0"))
+    made = refilter(store, "desk", {})
+    assert set(answers(store, made.version)) == {"0", "1", "11"}
+    assert left_out(store, made.version) == {"10": ("review", "nothing to train on")}
+    say(store, 10, "chosen", "ben")
+    assert "10" not in answers(store, refilter(store, "desk", {}).version), "nobody can train on it for all that"
+
+
+def test_a_pair_that_said_the_same_twice_comes_in_once_people_have_mended_and_chosen(tmp_path):
+    twin = sample(10, "preference", rejected=sample(10).content.answer)
+    store = stored(tmp_path / "home", [*rows(1), (twin, pairs(10, 1)[0][1])])
+    assert left_out(store, "desk-v1")["10"][1] == "nothing to train on"
+    say(store, 10, "edit", rejected="Worse.")
+    assert "10" in answers(store, refilter(store, "desk", {}).version)
+
+
+# The split
+
+
+def test_prompts_that_differ_in_white_space_and_case_only_are_on_one_side_of_the_split(tmp_path):
+    spelled = ("Name colour {0}", "name  Colour\u00a0{0}", " Name\n\tcolour {0} ")
+    asked = [spelled[n % 3].format(n // 3) for n in range(60)]
+    made = [(sample(n, question=text), (PASSED, scored(4.5))) for n, text in enumerate(asked)]
+    apart = sample(60, question="0", context="Name colour")
+    store = stored(tmp_path / "home", [*made, (apart, (PASSED, scored(4.5)))])
+    sides: dict[str, set[bool]] = {}
+    for batch in version_batches(store, "desk-v1", held_out=0.3):
+        for row in rows_of(batch):
+            sides.setdefault(row.prompt_hash, set()).add(row.held_out)
+    assert len(sides) == 20 and all(len(side) == 1 for side in sides.values())
+    assert {True} in sides.values() and {False} in sides.values()

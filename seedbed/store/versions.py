@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
-from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, PEOPLE
+from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, PEOPLE, folded
 from seedbed.store.store import Store
 
 Scope = Sequence[tuple[str, str, str]]  # (run, method, leaf)
@@ -33,11 +33,11 @@ class Version:
 
 
 # Where a version's samples lie in the table, and which of them are held out: 17 bytes a row, read once.
-INDEX = """
+# Prompts that differ in case and white space only are one, as they are for whoever trains (`Row.prompt_hash`).
+_PROMPT = "concat_ws(' ', coalesce(r.content->>'context', s.context), coalesce(r.content->>'question', s.question))"
+INDEX = f"""
 WITH mine AS (
-    SELECT place, s.rowid AS lies, leaf,
-           md5(concat_ws(chr(31), lower(trim(coalesce(r.content->>'question', s.question))),
-                         trim(coalesce(r.content->>'context', s.context)))) AS prompt
+    SELECT place, s.rowid AS lies, leaf, md5({folded(f"lower({_PROMPT})")}) AS prompt
     FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id) WHERE version = $version AND kept),
 numbered AS (SELECT prompt, row_number() OVER (ORDER BY min(leaf), prompt) AS n FROM mine GROUP BY prompt)
 SELECT place, lies, floor(n * $share + 0.5) > floor((n - 1) * $share + 0.5) AS held_out
