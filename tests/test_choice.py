@@ -177,6 +177,59 @@ def test_a_pair_that_said_the_same_twice_comes_in_once_people_have_mended_and_ch
     assert "10" in answers(store, refilter(store, "desk", {}).version)
 
 
+# What people say
+
+
+def test_a_tie_for_people_leaves_a_pair_out_whatever_the_judge_preferred(tmp_path):
+    store = stored(tmp_path / "home", pairs(0, 3))
+    say(store, 1, "tie")
+    made = refilter(store, "desk", {})
+    assert left_out(store, made.version) == {"1": ("review", "a tie for people")}
+    assert set(answers(store, made.version)) == {"0", "2"}
+
+
+def test_a_pair_that_people_turned_and_edited_has_the_edited_texts_in_each_others_place(tmp_path):
+    store = stored(tmp_path / "home", pairs(0, 3))
+    for n in (0, 1):
+        say(store, n, "rejected")
+    say(store, 1, "edit", answer="The edited better one.", rejected="The edited other.", question="Asked otherwise?")
+    say(store, 2, "edit", rejected="The edited worse one.")
+    made = refilter(store, "desk", {})
+    found = answers(store, made.version)
+    first = sample(0, "preference").content
+    assert found["0"] == (first.rejected, first.answer)
+    assert found["1"] == ("The edited other.", "The edited better one.")
+    assert found["2"] == (sample(2).content.answer, "The edited worse one.")
+    asked = store.rows("SELECT question FROM version_samples WHERE version = ? ORDER BY place", [made.version])
+    assert asked[1]["question"] == "Asked otherwise?"
+    [batch] = published_batches(store, made.version, 0.1)
+    assert batch["review"].to_pylist() == ["turned", "edited and turned", "edited"]
+
+
+def test_over_a_leafs_target_peoples_choice_stays_first_then_what_was_kept_before_then_the_higher_score(tmp_path):
+    """Ten rows of one leaf for eight places: 0 to 6 were kept, 7 to 9 come in, 8 of them from a stricter judge."""
+    curate = [{"name": "critique", "options": {}}, {"name": "coverage", "options": {}}]
+    said = [*(scored(score) for score in [4.0] * 6 + [3.6, 3.1, 3.3, 3.2])]
+    said[8] = Verdict.scored("critique", "critique", 4.9, 5.0, "critique below 5", "c")
+    made: list[Row] = []
+    for n, verdict in enumerate(said):
+        end = {} if verdict.keep else {"status": "dropped", "step": "critique", "reason": verdict.reason}
+        made.append((sample(n, leaf="writing/poems").model_copy(update=end), (verdict,)))
+    store = stored(tmp_path / "home", made, recipe={**RECIPE, "curate": curate})
+    assert len(answers(store, "desk-v1")) == 7
+    lower = refilter(store, "desk-v1", {"critique": 3.0})
+    assert set(answers(store, lower.version)) == {"0", "1", "2", "3", "4", "5", "6", "8"}, "the higher score of the new"
+    assert left_out(store, lower.version) == dict.fromkeys("79", ("coverage", "over the leaf's target"))
+    say(store, 7, "keep")
+    chosen = refilter(store, "desk-v1", {"critique": 3.0})
+    assert set(answers(store, chosen.version)) == {"0", "1", "2", "3", "4", "5", "6", "7"}, (
+        "people's choice before it, what was kept too"
+    )
+    say(store, 9, "keep")
+    more = refilter(store, "desk-v1", {"critique": 3.0})
+    assert set(answers(store, more.version)) == {"0", "1", "2", "3", "4", "5", "7", "9"}, "and before what was kept"
+
+
 # The split
 
 
