@@ -69,6 +69,14 @@ def grown(store: Store, recipe: str) -> dict[str, str]:
     return {str(row["identity"]): str(row["run_id"]) for row in rows}
 
 
+def latest_of(store: Store, run_ids: Sequence[str]) -> str:
+    """The one of these runs that began last."""
+    [row] = store.rows(
+        "SELECT arg_max(run_id, started_at) AS run_id FROM base.runs WHERE list_contains(?, run_id)", [list(run_ids)]
+    )
+    return str(row["run_id"])
+
+
 def find_run(store: Store, name: str) -> str:
     """The run of this id, or the latest run of the recipe of this name, previews aside.
 

@@ -57,20 +57,12 @@ WHERE version = $version AND kept AND place BETWEEN $first AND $last AND s.rowid
 def freeze(store: Store, run_id: str, scope: Scope) -> Version:
     """Freeze what a finished run has kept, the plots it carried from earlier runs included, under the next name.
 
-    A run that has a version of all its rows gets no second one.
+    If the recipe's latest version is of the very same rows, it is that one.
     """
     runs, methods, leaves = map(list, zip(*scope, strict=True))
     with store.writing() as db:
         db.execute(CANDIDATES + FROM_SCOPE, {"runs": runs, "methods": methods, "leaves": leaves})
-        known = db.execute(
-            "SELECT version, samples, left_out FROM versions WHERE run_id = ? "
-            "AND samples + left_out = (SELECT count(*) FROM temp.candidates) ORDER BY created_at DESC LIMIT 1",
-            [run_id],
-        ).fetchall()
-        if known:
-            [(name, kept, left_out)] = known
-            return Version(name, kept, left_out, new=False)
-        return _make(db, run_id, {}, "")
+        return _latest_if_same(db, run_id) or _make(db, run_id, {}, "")
 
 
 def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Version:
@@ -152,6 +144,28 @@ def diff(store: Store, old: str, new: str) -> list[dict[str, object]]:
         """,
         {"old": old, "new": new},
     )
+
+
+def _latest_if_same(db: DuckDBPyConnection, run_id: str) -> Version | None:
+    """The latest version of the run's recipe, if it was chosen from the very rows that are candidates now.
+
+    Not an earlier one, which the recipe's name no longer stands for; and not by count, which a leaf that went and
+    another that came leave as it was.
+    """
+    latest = db.execute(
+        "SELECT version, samples, left_out FROM versions "
+        "WHERE recipe = (SELECT recipe FROM base.runs WHERE run_id = ?) ORDER BY created_at DESC LIMIT 1",
+        [run_id],
+    ).fetchall()
+    if not latest:
+        return None
+    [(name, kept, left_out)] = latest
+    [(shared, now)] = db.execute(
+        "SELECT count(r.sample_id), count(*) FROM temp.candidates c LEFT JOIN base.version_rows r "
+        "ON r.version = ? AND r.run_id = c.run_id AND r.sample_id = c.sample_id",
+        [name],
+    ).fetchall()
+    return Version(name, kept, left_out, new=False) if shared == now == kept + left_out else None
 
 
 def _make(db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent: str) -> Version:
