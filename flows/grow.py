@@ -235,7 +235,7 @@ def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:
     against = next((verdict for verdict in verdicts if not verdict.keep), None)
     if against:
         sample = sample.model_copy(update={"status": "dropped", "step": against.step, "reason": against.reason})
-    return Judged(row.position, sample, (*row.verdicts, *verdicts))
+    return row._replace(sample=sample, verdicts=(*row.verdicts, *verdicts))
 
 
 def _revised(row: Judged, before: Sample, verdict: Verdict) -> Judged:
