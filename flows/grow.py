@@ -111,11 +111,11 @@ class Growth:
         _raise_first(ended)
 
     def _cut(self, places: pa.Table, attempt: int) -> tuple[tuple[Unit, Plot], ...]:
-        columns = (places[name].to_pylist() for name in ("method", "leaf", "ordinal"))
+        columns = (places[name].to_pylist() for name in ("method", "leaf", "ordinal", "spent"))
         recipe, plots = self._plan.recipe.name, self._plan.plots
         return tuple(
-            (Unit(recipe, method, plots[method, leaf].leaf, ordinal, attempt), plots[method, leaf])
-            for method, leaf, ordinal in zip(*columns, strict=True)
+            (Unit(recipe, method, plots[method, leaf].leaf, ordinal, attempt, spent), plots[method, leaf])
+            for method, leaf, ordinal, spent in zip(*columns, strict=True)
         )
 
     async def _shard(self, shard: Shard, before: asyncio.Future[None], selected: asyncio.Future[None]) -> None:
@@ -235,7 +235,7 @@ def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:
     against = next((verdict for verdict in verdicts if not verdict.keep), None)
     if against:
         sample = sample.model_copy(update={"status": "dropped", "step": against.step, "reason": against.reason})
-    return Judged(row.position, sample, (*row.verdicts, *verdicts))
+    return row._replace(sample=sample, verdicts=(*row.verdicts, *verdicts))
 
 
 def _unasked(step: JudgeStep, row: Judged) -> Verdict | None:

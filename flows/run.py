@@ -28,7 +28,7 @@ from seedbed.recipe import Recipe, read_recipe
 from seedbed.records import Leaf
 from seedbed.request_file import read_requests
 from seedbed.store import Store
-from seedbed.store.runs import begin, end, grown, unanswered_places
+from seedbed.store.runs import begin, end, grown, latest_of, unanswered_places
 from seedbed.store.versions import freeze
 from seedbed.taxonomy import read_documents, read_taxonomy
 
@@ -139,15 +139,11 @@ async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: W
 
 
 def _unchanged(plan: Plan, store: Store, engines: Engines) -> Outcome:
-    """Nothing to grow; where a leaf or document is gone, the next version does without its rows."""
-    latest = store.rows(
-        "SELECT run_id FROM versions WHERE recipe = ? ORDER BY created_at DESC LIMIT 1", [plan.recipe.name]
-    )
-    version = freeze(store, str(latest[0]["run_id"]), plan.scope) if latest else None
-    name, gone = (version.version, version.new) if version else ("", False)
-    message = "nothing is new; some leaf is gone" if gone else "nothing is new"
+    """Nothing to grow; but where a leaf is gone, or one of old is back, the next version has other rows."""
+    version = freeze(store, latest_of(store, [run_id for run_id, _, _ in plan.carried]), plan.scope)
+    message = "nothing is new; some leaf is gone or back as it was" if version.new else "nothing is new"
     progress = Progress(Tally(), 0)
-    return Outcome(plan, "unchanged", message, progress, engines.judge is engines.model, name)
+    return Outcome(plan, "unchanged", message, progress, engines.judge is engines.model, version.version)
 
 
 async def _walk(

@@ -25,6 +25,7 @@ from seedbed.records import Content, Draft, Frozen, Leaf, Unit, Verdict
 from seedbed.replies import Unreadable
 
 STEP = "preference"
+USED_UP = "no request is left for this place"
 
 ANSWER = """\
 {% if principle %}
@@ -139,14 +140,20 @@ async def _asked(unit: Unit, engines: Engines, options: Preferences) -> Draft:
     if not unit.leaf.requests:
         return replace(await request(unit, engines, Skills()), kind="preference")
     n = _place(unit, options)
+    if n >= len(unit.leaf.requests):
+        none = Verdict(step="request", curator="preferences", keep=False, reason=USED_UP)
+        return Draft(Content(), "preference", (none,))
     asked = unit.leaf.requests[n]
     content = Content(question=asked.question, context=asked.context)
     return Draft(content, "preference", parents=(f"{unit.leaf.path}#{n}",))
 
 
 def _place(unit: Unit, options: Preferences) -> int:
-    """The number of the file's request for this unit; after a try that came to nothing, one that nobody has had."""
-    return (unit.ordinal + unit.attempt * options.per_leaf) % len(unit.leaf.requests)
+    """The number of the file's request for this unit: each place has its own, one after the other as they are spent.
+
+    So no request can be kept for two places, and one that no engine answered for is asked again.
+    """
+    return unit.ordinal + unit.spent * min(options.per_leaf, len(unit.leaf.requests))
 
 
 def _recorded(unit: Unit, options: Preferences) -> list[Candidate]:

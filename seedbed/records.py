@@ -193,13 +193,17 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One piece of planned work: try number `attempt` (from 0) to fill place `ordinal` of a leaf."""
+    """One piece of planned work: try number `attempt` (from 0) to fill place `ordinal` of a leaf.
+
+    `spent` are the tries before it that came to something, if only to a drop: not those that no engine answered.
+    """
 
     recipe: str
     method: str
     leaf: Leaf
     ordinal: int
     attempt: int
+    spent: int = 0
 
     @property
     def sample_id(self) -> str:

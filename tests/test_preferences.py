@@ -59,8 +59,8 @@ class Named(Scripted):
         return ModelCard("scripted", self.name, "1", "none")
 
 
-def made(engines: Engines, leaf: Leaf = FILE, attempt: int = 0, **options) -> Draft:
-    return asyncio.run(preference(Unit("r", "preferences", leaf, 0, attempt), engines, Preferences(**options)))
+def made(engines: Engines, leaf: Leaf = FILE, attempt: int = 0, spent: int = 0, **options) -> Draft:
+    return asyncio.run(preference(Unit("r", "preferences", leaf, 0, attempt, spent), engines, Preferences(**options)))
 
 
 def told(draft: Draft):
@@ -139,7 +139,19 @@ def test_recorded_answers_are_the_candidates_and_no_model_writes():
 
 def test_a_try_that_came_to_nothing_goes_on_to_another_request():
     engines = Engines(writer("m", "a", "bb"), judge())
-    assert made(engines, attempt=1, candidates=2, per_leaf=1).content.question == "How?"
+    assert made(engines, attempt=1, spent=1, candidates=2, per_leaf=1).content.question == "How?"
+
+
+def test_a_try_that_no_engine_answered_asks_the_same_request_again():
+    engines = Engines(writer("m", "a", "bb"), judge())
+    assert made(engines, attempt=1, spent=0, candidates=2, per_leaf=1).content.question == "Why?"
+
+
+@pytest.mark.parametrize(("spent", "per_leaf"), [(2, 1), (1, 2), (1, 8)])
+def test_where_the_file_has_no_request_left_the_row_is_dropped_for_that_and_no_model_is_asked(spent, per_leaf):
+    draft = made(Engines(Scripted(), Scripted()), attempt=spent, spent=spent, per_leaf=per_leaf)
+    [verdict] = draft.verdicts
+    assert not verdict.keep and verdict.reason == "no request is left for this place" and draft.kind == "preference"
 
 
 def test_without_a_file_the_request_is_a_new_one_of_the_leafs_skill_with_its_check():
@@ -220,6 +232,45 @@ def test_a_run_of_preferences_is_a_version_of_pairs_that_trl_takes(tmp_path):
     assert done.returncode == 0 and len((tmp_path / "pairs.jsonl").read_text().splitlines()) == len(pairs)
     [judged] = sql("SELECT compared, flip_rate FROM judges WHERE curator = 'preferences'", home)
     assert judged["compared"] == 36 and 0 <= judged["flip_rate"] <= 1
+
+
+def test_no_request_of_a_file_is_kept_twice_however_often_its_places_are_tried(tmp_path):
+    home = tmp_path / "home"
+    asked = [
+        {"prompt": f"Question {n}?", "output": f"{'long ' * (1 + (n * 7 + k * 3) % 5)}answer {n} {k}", "model": f"m{k}"}
+        for n in range(9)
+        for k in range(2)
+    ]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    wanted = [{"preferences": {"per_leaf": 6, "requests": "prompts.jsonl", "candidates": 2}}]
+    with running() as base_url:
+        path = recipe(tmp_path, base_url, generate=wanted, taxonomy=None, curate=[{"coverage": {"attempts": 5}}])
+        facts("run", path, home=home)
+    rows = sql("SELECT question, status, reason, ordinal FROM samples", home)
+    by_request: dict[str, set[int]] = {}
+    for row in rows:
+        by_request.setdefault(row["question"], set()).add(row["ordinal"])
+    spent = by_request.pop("")
+    assert spent and {row["reason"] for row in rows if not row["question"]} == {"no request is left for this place"}
+    assert len(by_request) > 6, "those that came to nothing had another request"
+    assert all(len(places) == 1 for places in by_request.values()), "and none that another place has"
+    kept = [row["question"] for row in rows if row["status"] == "kept"]
+    assert kept and len(kept) == len(set(kept))
+
+
+def test_a_request_that_the_judge_did_not_answer_for_is_judged_when_the_run_is_run_again(tmp_path):
+    home = tmp_path / "home"
+    asked = [{"prompt": f"{n}?", "output": f"Answer {k} of {n}."} for n in range(6) for k in range(2)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    wanted = [{"preferences": {"requests": "prompts.jsonl", "candidates": 2}}]
+    for status in (500, 0):
+        with running(status=status, fault_every=3) as base_url:
+            model = {"retries": 0}
+            path = recipe(tmp_path, base_url, generate=wanted, taxonomy=None, curate=["rules"], model=model)
+            seedbed("run", path, home=home)
+    rows = sql("SELECT question, status, attempt FROM samples WHERE status <> 'failed'", home)
+    assert sorted(row["question"] for row in rows) == [f"{n}?" for n in range(6)]
+    assert {row["attempt"] for row in rows} > {0}, "some were tried again"
 
 
 @pytest.mark.skipif(not ALPACA.exists(), reason="needs the real answers in shared/data/alpaca_eval")

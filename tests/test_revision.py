@@ -108,6 +108,31 @@ def test_good_answers_are_left_alone_and_without_the_option_all_are():
         assert told(verdict) == {"critique": "Fine."} and verdict.revision is None
 
 
+def test_in_a_run_a_pair_ends_as_the_sample_with_its_chosen_answer_and_is_kept_where_none_has_it(tmp_path):
+    home = tmp_path / "home"
+    short = {"rules": {"max_words": 40}}  # the scripted model writes some 25 to 60
+    curate = ["exact_duplicates", {"critique": {"keep_at": 3.5, "revise_below": 4.8}}, short]
+    with running() as base_url:
+        facts("run", recipe(tmp_path, base_url, per_leaf=24, curate=curate), home=home)
+    ends = sql(
+        "SELECT p.status, p.step, p.reason, s.status AS status_of_parent, s.step AS step_of_parent, "
+        "s.reason AS reason_of_parent, s.answer = p.answer AS taken "
+        "FROM samples p JOIN samples s ON s.sample_id = p.parents[1] WHERE p.kind = 'preference'",
+        home,
+    )
+    assert sql("SELECT count(*) AS n FROM revisions WHERE outcome = 'won'", home) == [{"n": len(ends)}], "none is lost"
+    seen = {end["step_of_parent"] for end in ends}
+    assert seen == {"", "critique", "rules"}, "some kept, some too poor even so, some that a later step drops"
+    for end in ends:
+        if end["step_of_parent"] == "critique":
+            assert (end["status"], end["step"], end["reason"], end["taken"]) == ("kept", "", "", False)
+        else:
+            assert (end["status"], end["step"], end["reason"]) == tuple(
+                end[f"{name}_of_parent"] for name in ("status", "step", "reason")
+            )
+            assert end["taken"]
+
+
 def test_in_a_run_pairs_stand_beside_the_samples_the_books_balance_and_the_report_tells_fixes_and_breakages(tmp_path):
     home = tmp_path / "home"
     curate = ["exact_duplicates", "rules", {"critique": {"keep_at": 3.5, "revise_below": 4.8}}]

@@ -20,6 +20,7 @@ import pytest
 from benchmarks.mock_server import running
 from tests.test_run import BALANCE, ROOT, await_requests, facts, recipe, seedbed, sql, start, stats
 
+NOTHING_GROWN = "nothing is new; some leaf is gone or back as it was"
 DOCUMENT = "The {0} harbour was built in 18{1}. It has two cranes, a lighthouse and a small museum of ships.\n"
 
 
@@ -77,10 +78,45 @@ def test_only_new_grows_new_documents_and_changed_ones_and_nothing_twice(tmp_pat
 
         (tmp_path / "docs" / "north.md").unlink()
         gone = new_rows(path, home)
-        assert gone["status"] == "unchanged" and gone["message"] == "nothing is new; some leaf is gone"
+        assert gone["status"] == "unchanged" and gone["message"] == NOTHING_GROWN
         assert leaves_of(home, gone["version"]) == {"south.md": 3, "west.md": 3}
         assert new_rows(path, home)["version"] == gone["version"]
     assert sql(BALANCE, home) == [{"n": 0}]
+
+
+def test_a_document_that_is_changed_and_changed_back_is_in_the_next_version_as_it_is_now(tmp_path):
+    home = tmp_path / "home"
+    documents(tmp_path, "north")
+    with running() as base_url:
+        path = growing(tmp_path, base_url)
+        new_rows(path, home)
+        (tmp_path / "docs" / "north.md").write_text(DOCUMENT.format("northern", 77))
+        new_rows(path, home)
+        documents(tmp_path, "north")
+        paid = stats(base_url)["requests"]
+        back = new_rows(path, home)
+        assert stats(base_url)["requests"] == paid, "it grew before"
+        assert back == {"status": "unchanged", "message": NOTHING_GROWN, "version": "scripted-v3"}
+        again = new_rows(path, home)
+        assert again["message"] == "nothing is new" and again["version"] == "scripted-v3"
+    assert facts("diff", "scripted-v1", "scripted-v3", home=home)["rows"] == []
+    assert facts("diff", "scripted-v2", "scripted-v3", home=home)["rows"] != []
+
+
+def test_the_version_that_is_named_is_always_the_one_that_the_recipes_name_stands_for(tmp_path):
+    home = tmp_path / "home"
+    documents(tmp_path, "north", "south")
+    docs = tmp_path / "docs"
+    with running() as base_url:
+        path = growing(tmp_path, base_url)
+        for gone, back in ((), ()), (("north",), ()), (("south",), ("north",)), ((), ("south",)):
+            for name in gone:
+                (docs / f"{name}.md").unlink()
+            documents(tmp_path, *back)
+            found = new_rows(path, home)
+            latest = facts("versions", home=home)[0]["version"]
+            assert found.get("version", latest) == latest
+            assert leaves_of(home, latest) == {path.name: 3 for path in docs.iterdir()}
 
 
 def test_what_earlier_runs_kept_of_unchanged_leaves_is_a_duplicate_for_the_new_ones(tmp_path):

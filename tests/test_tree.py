@@ -216,7 +216,7 @@ def test_a_tree_that_is_not_what_the_store_says_is_found(store, tmp_path):
         build(store, "desk", tmp_path / "whole", TERMS)
         for name in ("README.md", "manifest.json"):
             (part / name).write_bytes((tmp_path / "whole" / name).read_bytes())
-    [pair] = [one for one in parts if one.path.startswith("data/preference/test")]
+    [pair] = [one for one in parts if one.path.startswith("data/preference/train")]
     short = pyarrow.parquet.read_table(tmp_path / "tree" / pair.path)
     pyarrow.parquet.write_table(short.slice(1), tmp_path / "tree" / pair.path)
     [problem] = inspect(tmp_path / "tree", parts).problems

@@ -78,7 +78,7 @@ SELECT version, place, r.run_id, r.sample_id, r.kept, r.step, r.reason, s.kind, 
        coalesce((r.content->>'context'), s.context) AS context,
        coalesce((r.content->>'answer'), s.answer) AS answer,
        coalesce((r.content->>'rejected'), s.rejected) AS rejected,
-       r.content IS NOT NULL AS changed_by_people, r.review_ids, s.text_hash
+       r.content IS NOT NULL AND len(r.review_ids) > 0 AS changed_by_people, r.review_ids, s.text_hash
 FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id);
 
 CREATE VIEW preferences AS

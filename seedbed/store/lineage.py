@@ -22,7 +22,7 @@ SELECT sample_id, kind, leaf, status, question FROM samples
 WHERE run_id = $run AND list_contains(parents, $sample) ORDER BY position, sample_id
 """
 VERSIONS = """
-SELECT version, kept, step, reason, content IS NOT NULL AS changed_by_people
+SELECT version, kept, step, reason, content IS NOT NULL AND len(review_ids) > 0 AS changed_by_people
 FROM base.version_rows JOIN base.versions USING (version)
 WHERE base.version_rows.run_id = ? AND sample_id = ? ORDER BY created_at
 """

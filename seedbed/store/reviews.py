@@ -148,8 +148,12 @@ def _check(event: Event, kind: str) -> None:
         raise InputError(f"the order {event.shown_order!r} is none of {', '.join(ORDERS)}")
     if event.action == "edit":
         texts = event.edit or {}
-        if not texts or not set(texts) <= set(TEXTS) or not texts.get("answer", "x").strip():
-            raise InputError("an edit names the texts it changes, and leaves an answer: " + ", ".join(TEXTS))
+        blank = any(name != "context" and not text.strip() for name, text in texts.items())
+        if not texts or not set(texts) <= set(TEXTS) or blank:
+            told = (
+                f"an edit names the texts it changes ({', '.join(TEXTS)}), and leaves an answer: none but the context"
+            )
+            raise InputError(f"{told} may be empty. To leave a sample out, drop it")
 
 
 def _check_edit(db: DuckDBPyConnection, event: Event, seen: Seen) -> None:

@@ -69,6 +69,14 @@ def grown(store: Store, recipe: str) -> dict[str, str]:
     return {str(row["identity"]): str(row["run_id"]) for row in rows}
 
 
+def latest_of(store: Store, run_ids: Sequence[str]) -> str:
+    """The one of these runs that began last."""
+    [row] = store.rows(
+        "SELECT arg_max(run_id, started_at) AS run_id FROM base.runs WHERE list_contains(?, run_id)", [list(run_ids)]
+    )
+    return str(row["run_id"])
+
+
 def find_run(store: Store, name: str) -> str:
     """The run of this id, or the latest run of the recipe of this name, previews aside.
 
@@ -106,7 +114,7 @@ def finish_shard(run_id: str, shard: int, more: int, outcome: Tables, db: DuckDB
 
 
 def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> pa.Table:
-    """Places (method, leaf, ordinal) to try for the `attempt`-th time, in the order of the plan.
+    """Places (method, leaf, ordinal, tries spent on it) to try for the `attempt`-th time, in the order of the plan.
 
     Coverage balancing as in LAB, section 3.1: a leaf is refilled until its target is kept or `budget` tries
     a place are spent in all. With `budget` None only rows that the engine failed on are tried again.
@@ -122,14 +130,16 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
             FROM base.samples WHERE run_id = $run AND attempt < $attempt),
         spent AS (SELECT method, leaf, count(*) FILTER (NOT unanswered) AS tries FROM rows GROUP BY ALL),
         places_tried AS (
-            SELECT method, leaf, ordinal, bool_or(kept) AS kept, arg_max(unanswered, attempt) AS unanswered
+            SELECT method, leaf, ordinal, bool_or(kept) AS kept, arg_max(unanswered, attempt) AS unanswered,
+                   count(*) FILTER (NOT rows.unanswered) AS spent
             FROM rows GROUP BY ALL),
         waiting AS (
             SELECT leaf_order, method, leaf, ordinal, target, coalesce(tries, 0) AS tries,
+                   coalesce(places_tried.spent, 0) AS spent,
                    row_number() OVER (PARTITION BY method, leaf ORDER BY ordinal) AS place
             FROM places LEFT JOIN places_tried USING (method, leaf, ordinal) LEFT JOIN spent USING (method, leaf)
             WHERE $attempt = 0 OR (NOT kept AND ($budget IS NOT NULL OR unanswered)))
-        SELECT method, leaf, ordinal FROM waiting
+        SELECT method, leaf, ordinal, spent FROM waiting
         WHERE $budget IS NULL OR place <= $budget * target - tries
         ORDER BY leaf_order, ordinal
         """,

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
-from seedbed.store.reviews import HASH
+from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, PEOPLE, folded
 from seedbed.store.store import Store
 
 Scope = Sequence[tuple[str, str, str]]  # (run, method, leaf)
@@ -33,120 +33,12 @@ class Version:
     new: bool
 
 
-CANDIDATES = """
-CREATE OR REPLACE TEMP TABLE temp.candidates AS
-SELECT s.run_id, s.sample_id, s.method, s.leaf, s.kind, s.status, s.step, s.reason,
-       row_number() OVER (ORDER BY r.started_at, s.position, s.sample_id) AS place,
-       s.answer <> '' AND (s.kind <> 'preference' OR s.rejected NOT IN ('', s.answer)) AS whole
-FROM base.samples s JOIN base.runs r USING (run_id)
-"""
-FROM_SCOPE = """
-SEMI JOIN (SELECT unnest($runs) AS run_id, unnest($methods) AS method, unnest($leaves) AS leaf) scope
-    ON s.run_id = scope.run_id AND split_part(s.method, '/', 1) = scope.method AND s.leaf = scope.leaf
-"""
-FROM_PARENT = """
-SEMI JOIN base.version_rows p ON p.version = $parent AND s.run_id = p.run_id AND s.sample_id = p.sample_id
-"""
-
-# Reviews count for what was seen: those of another run too, where its sample of this id says the same.
-PEOPLE = f"""
-CREATE OR REPLACE TEMP TABLE temp.people AS
-WITH seen AS (
-    SELECT c.run_id, c.sample_id, {HASH} AS content_hash
-    FROM temp.candidates c JOIN base.samples USING (run_id, sample_id)
-    WHERE sample_id IN (SELECT sample_id FROM base.reviews)),
-votes AS (
-    SELECT run_id, sample_id, decision, count(*) AS n, list(review_id ORDER BY review_id) AS review_ids
-    FROM voices SEMI JOIN temp.candidates USING (run_id, sample_id) WHERE decision <> 'unsure' GROUP BY ALL),
-ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY run_id, sample_id ORDER BY n DESC) AS rank,
-           lead(n) OVER (PARTITION BY run_id, sample_id ORDER BY n DESC) AS next
-    FROM votes),
-edits AS (
-    SELECT seen.run_id, seen.sample_id, arg_max(r.edit, r.created_at) AS edit,
-           arg_max(r.review_id, r.created_at) AS review_id
-    FROM seen JOIN reviews r ON r.sample_id = seen.sample_id AND r.content_hash = seen.content_hash
-    WHERE r.action = 'edit' AND NOT r.undone GROUP BY ALL)
-SELECT coalesce(v.run_id, e.run_id) AS run_id, coalesce(v.sample_id, e.sample_id) AS sample_id, v.decision,
-       e.edit, list_concat(coalesce(v.review_ids, []),
-                           CASE WHEN e.review_id IS NULL THEN [] ELSE [e.review_id] END) AS review_ids
-FROM (SELECT * FROM ranked WHERE rank = 1 AND n > coalesce(next, 0)) v
-FULL JOIN edits e ON v.run_id = e.run_id AND v.sample_id = e.sample_id
-"""
-
-CHOSEN = """
-CREATE OR REPLACE TEMP TABLE temp.chosen AS
-WITH cuts AS (SELECT unnest($steps::VARCHAR[]) AS step, unnest($cuts::DOUBLE[]) AS cut),
-ruled AS (
-    SELECT v.run_id, v.sample_id, v.step, v.rowid AS n, v.score,
-           CASE WHEN cut IS NULL OR v.threshold IS NULL THEN v.keep ELSE v.score >= cut END AS keep,
-           CASE WHEN cut IS NULL OR v.threshold IS NULL THEN v.reason ELSE v.step || ' below ' || cut::VARCHAR END
-               AS reason
-    FROM base.verdicts v SEMI JOIN temp.candidates USING (run_id, sample_id) LEFT JOIN cuts USING (step)),
-against AS (
-    SELECT run_id, sample_id, arg_min(step, n) AS step, arg_min(reason, n) AS reason
-    FROM ruled WHERE NOT keep GROUP BY ALL),
-scores AS (SELECT run_id, sample_id, arg_max(score, n) AS score FROM ruled WHERE score IS NOT NULL GROUP BY ALL),
-required AS (SELECT unnest($required::VARCHAR[]) AS step, unnest(range(len($required::VARCHAR[]))) AS n),
-missing AS (
-    SELECT run_id, sample_id, arg_min(required.step, required.n) AS step
-    FROM temp.candidates CROSS JOIN required ANTI JOIN ruled
-        ON ruled.run_id = candidates.run_id AND ruled.sample_id = candidates.sample_id AND ruled.step = required.step
-    GROUP BY ALL),
-weighed AS (
-    SELECT c.*, people.decision, people.edit, coalesce(people.review_ids, []) AS review_ids, scores.score,
-           CASE
-               WHEN people.decision = 'drop' THEN 'dropped by people'
-               WHEN people.decision = 'tie' THEN 'a tie for people'
-               WHEN c.status = 'failed' OR NOT c.whole THEN coalesce(nullif(c.reason, ''), 'nothing to train on')
-               WHEN people.decision IN ('keep', 'chosen', 'rejected') THEN ''
-               WHEN contains(c.method, '/') THEN c.reason
-               WHEN against.step IS NOT NULL THEN against.reason
-               WHEN c.status = 'dropped' AND c.step <> 'preference' AND NOT list_contains($required::VARCHAR[], c.step)
-                   THEN c.reason
-               WHEN missing.step IS NOT NULL THEN 'never seen by ' || missing.step
-               ELSE '' END AS why,
-           CASE WHEN people.decision IN ('drop', 'tie') THEN 'review' WHEN c.status = 'failed' THEN c.step
-                ELSE coalesce(against.step, missing.step, c.step) END AS at
-    FROM temp.candidates c
-    LEFT JOIN temp.people USING (run_id, sample_id) LEFT JOIN against USING (run_id, sample_id)
-    LEFT JOIN scores USING (run_id, sample_id) LEFT JOIN missing USING (run_id, sample_id)),
-ranked AS (
-    SELECT *, row_number() OVER (
-        PARTITION BY method, leaf
-        ORDER BY coalesce(decision IN ('keep', 'chosen', 'rejected'), false) DESC, status = 'kept' DESC, score DESC,
-                 place) AS rank
-    FROM weighed WHERE why = ''),
-targets AS (
-    SELECT method, leaf, arg_max(target, started_at) AS target
-    FROM base.targets JOIN base.runs USING (run_id) WHERE run_id IN (SELECT run_id FROM temp.candidates)
-    GROUP BY ALL)
-SELECT w.run_id, w.sample_id, w.place, w.decision, w.edit, w.review_ids,
-       w.why = '' AND NOT coalesce($balanced AND r.rank > t.target, false) AS kept,
-       CASE WHEN w.why <> '' THEN w.why WHEN $balanced AND r.rank > t.target THEN 'over the leaf''s target' ELSE '' END
-           AS reason,
-       CASE WHEN w.why <> '' THEN w.at WHEN $balanced AND r.rank > t.target THEN 'coverage' ELSE '' END AS step
-FROM weighed w LEFT JOIN ranked r USING (run_id, sample_id)
-LEFT JOIN targets t ON t.method = w.method AND t.leaf = w.leaf
-"""
-
-FROZEN = """
-SELECT $version, CASE WHEN c.kept THEN row_number() OVER (PARTITION BY c.kept ORDER BY c.place) - 1 END, c.run_id,
-       c.sample_id, c.kept, c.step, c.reason, c.review_ids,
-       CASE WHEN c.decision = 'rejected' AND s.kind = 'preference'
-            THEN json_merge_patch(coalesce(c.edit, '{}'), to_json({answer: coalesce(c.edit->>'rejected', s.rejected),
-                                                    rejected: coalesce(c.edit->>'answer', s.answer)}))
-            ELSE c.edit END
-FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id)
-"""
-
-
 # Where a version's samples lie in the table, and which of them are held out: 17 bytes a row, read once.
-INDEX = """
+# Prompts that differ in case and white space only are one, as they are for whoever trains (`Row.prompt_hash`).
+_PROMPT = "concat_ws(' ', coalesce(r.content->>'context', s.context), coalesce(r.content->>'question', s.question))"
+INDEX = f"""
 WITH mine AS (
-    SELECT place, s.rowid AS lies, leaf,
-           md5(concat_ws(chr(31), lower(trim(coalesce(r.content->>'question', s.question))),
-                         trim(coalesce(r.content->>'context', s.context)))) AS prompt
+    SELECT place, s.rowid AS lies, leaf, md5({folded(f"lower({_PROMPT})")}) AS prompt
     FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id) WHERE version = $version AND kept),
 numbered AS (SELECT prompt, row_number() OVER (ORDER BY min(leaf), prompt) AS n FROM mine GROUP BY prompt)
 SELECT place, lies, floor(n * $share + 0.5) > floor((n - 1) * $share + 0.5) AS held_out
@@ -166,20 +58,12 @@ WHERE version = $version AND kept AND place BETWEEN $first AND $last AND s.rowid
 def freeze(store: Store, run_id: str, scope: Scope) -> Version:
     """Freeze what a finished run has kept, the plots it carried from earlier runs included, under the next name.
 
-    A run that has a version of all its rows gets no second one.
+    If the recipe's latest version is of the very same rows, it is that one.
     """
     runs, methods, leaves = map(list, zip(*scope, strict=True))
     with store.writing() as db:
         db.execute(CANDIDATES + FROM_SCOPE, {"runs": runs, "methods": methods, "leaves": leaves})
-        known = db.execute(
-            "SELECT version, samples, left_out FROM versions WHERE run_id = ? "
-            "AND samples + left_out = (SELECT count(*) FROM temp.candidates) ORDER BY created_at DESC LIMIT 1",
-            [run_id],
-        ).fetchall()
-        if known:
-            [(name, kept, left_out)] = known
-            return Version(name, kept, left_out, new=False)
-        return _make(db, run_id, {}, "")
+        return _latest_if_same(db, run_id) or _make(db, run_id, {}, "")
 
 
 def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Version:
@@ -248,7 +132,10 @@ def diff(store: Store, old: str, new: str) -> list[dict[str, object]]:
         SELECT CASE WHEN a.kept AND b.kept THEN 'changed' WHEN b.kept THEN 'came' ELSE 'went' END AS what,
                sample_id, coalesce(b.leaf, a.leaf) AS leaf,
                CASE WHEN a.kept AND b.kept
-                        THEN CASE WHEN b.changed_by_people THEN 'edited or turned by people' ELSE 'grown again' END
+                        THEN CASE WHEN b.changed_by_people THEN 'edited or turned by people'
+                                  WHEN a.run_id <> b.run_id THEN 'grown again'
+                                  WHEN a.changed_by_people THEN 'no longer edited or turned'
+                                  ELSE 'the answer and its revision changed places' END
                     WHEN b.kept THEN coalesce('was out: ' || nullif(a.reason, ''), 'new')
                     ELSE coalesce(nullif(b.reason, ''), 'no longer grown') END AS why,
                coalesce(b.question, a.question) AS question
@@ -260,6 +147,28 @@ def diff(store: Store, old: str, new: str) -> list[dict[str, object]]:
         """,
         {"old": old, "new": new},
     )
+
+
+def _latest_if_same(db: DuckDBPyConnection, run_id: str) -> Version | None:
+    """The latest version of the run's recipe, if it was chosen from the very rows that are candidates now.
+
+    Not an earlier one, which the recipe's name no longer stands for; and not by count, which a leaf that went and
+    another that came leave as it was.
+    """
+    latest = db.execute(
+        "SELECT version, samples, left_out FROM versions "
+        "WHERE recipe = (SELECT recipe FROM base.runs WHERE run_id = ?) ORDER BY created_at DESC LIMIT 1",
+        [run_id],
+    ).fetchall()
+    if not latest:
+        return None
+    [(name, kept, left_out)] = latest
+    [(shared, now)] = db.execute(
+        "SELECT count(r.sample_id), count(*) FROM temp.candidates c LEFT JOIN base.version_rows r "
+        "ON r.version = ? AND r.run_id = c.run_id AND r.sample_id = c.sample_id",
+        [name],
+    ).fetchall()
+    return Version(name, kept, left_out, new=False) if shared == now == kept + left_out else None
 
 
 def _make(db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent: str) -> Version:
