@@ -50,8 +50,11 @@ def section(store: Store, version: str) -> None:
     if wanted and _build(store, wanted):
         st.rerun()
     typed, built = st.session_state.get(BUILT, (None, None))
-    if built and typed.version == version:
-        _show(typed, built)
+    shown = typed if built and typed.version == version else Wanted(version, "", "", "", False)
+    draw(line("The same on the command line:"))
+    st.code(shown.command(), language=None, wrap_lines=True)
+    if built and shown is typed:
+        _show(built)
 
 
 def _asked(version: str) -> Wanted | None:
@@ -85,7 +88,7 @@ def _build(store: Store, wanted: Wanted) -> bool:
     return True
 
 
-def _show(wanted: Wanted, built: Built) -> None:
+def _show(built: Built) -> None:
     cells = [(file.path, file.rows, file.size) for file in built.files]
     draw(table(f"The tree in {built.folder}", ("file", "rows", "bytes"), cells))
     draw(titled("What was looked at", bullets(built.notes), 3))
@@ -94,7 +97,6 @@ def _show(wanted: Wanted, built: Built) -> None:
         front, text = _halves(built.card)
         draw(rendered(text, top=4))
         st.code(front, language=None, wrap_lines=True)
-    st.code(wanted.command(), language=None, wrap_lines=True)
     faults = list(_faults(built))
     for fault in faults:
         st.error(literal(fault))
