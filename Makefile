@@ -80,4 +80,4 @@ COMPILE := --quiet --upgrade --allow-unsafe --strip-extras --no-header --no-anno
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 
 clean:
-	rm -rf $(VENV) $(VLLM) .seedbed .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) .venv-peers .seedbed .mypy_cache .ruff_cache .pytest_cache

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmarks import judging, overhead, prefect_tax, resume, slots, store
 from benchmarks.goals import Measured
+from benchmarks.peers import measure as peers
 
 Goals = Callable[..., list[Measured]]
 BENCHES: dict[str, tuple[Goals, dict[str, int]]] = {  # and what `--quick` makes of it
@@ -30,6 +31,7 @@ BENCHES: dict[str, tuple[Goals, dict[str, int]]] = {  # and what `--quick` makes
     "store": (store.goals, {"rows": 10_000, "repeats": 1}),
     "resume": (resume.goals, {"calls": 100_000, "repeats": 1}),
     "judging": (judging.goals, {"rows": 4, "repeats": 1}),
+    "peers": (peers.goals, {"records": 600, "repeats": 1}),
 }
 
 

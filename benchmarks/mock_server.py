@@ -137,7 +137,8 @@ def completion(body: bytes, seed: bytes, flags: argparse.Namespace) -> bytes:
     else:
         text = text_of(request, seed, flags)
     choice["message"] = {"role": "assistant", "content": text}
-    usage = {"prompt_tokens": len(body) // 4, "completion_tokens": len(text) // 4 + 1}
+    asked, said = len(body) // 4, len(text) // 4 + 1
+    usage = {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
     model = request.get("model", "mock")
     return orjson.dumps({"id": seed.hex(), "created": 0, "model": model, "choices": [choice], "usage": usage})
 
