@@ -88,10 +88,11 @@ def of_preview(store: Store, plan: Plan) -> Estimate | None:
 
 
 def of_run(store: Store, plan: Plan) -> Estimate | None:
-    """The estimate for a run by the latest preview of its recipe, or else by the run's own first rows."""
+    """The estimate for a run by the latest preview of its recipe, or else by the first of its own rows, if more came."""
     preview = _preview_of(store, plan.run_id)
     found = _estimate(store, preview, plan, plan.wanted, None) if preview else None
-    return found or _estimate(store, plan.run_id, plan, plan.wanted, FIRST_ROWS)
+    made = int(str(actual(store, plan.run_id)["rows"]))
+    return found or (_estimate(store, plan.run_id, plan, plan.wanted, FIRST_ROWS) if made > FIRST_ROWS else None)
 
 
 def _estimate(store: Store, run_id: str, plan: Plan, wanted: int, first: int | None) -> Estimate | None:
