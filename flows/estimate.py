@@ -88,7 +88,7 @@ def of_preview(store: Store, plan: Plan) -> Estimate | None:
 
 
 def of_run(store: Store, plan: Plan) -> Estimate | None:
-    """The estimate for a run by the latest preview of its recipe, or else by the first of its own rows, if more came."""
+    """The estimate for a run by the latest preview of its recipe, else by the first of its own rows, if more came."""
     preview = _preview_of(store, plan.run_id)
     found = _estimate(store, preview, plan, plan.wanted, None) if preview else None
     made = int(str(actual(store, plan.run_id)["rows"]))
