@@ -5,7 +5,7 @@
 
 One vLLM server with the embedded model answers both, in turn: first through the vllm engine with the ledger before it
 and every answer recorded, then the very same requests by aiohttp with nothing around them. At temperature 0 both get
-about the same answers; tokens are counted as the server counts them. A first round, not counted, warms its prefix cache.
+about the same answers; tokens are counted as the server counts them. A first round, not counted, warms its caches.
 """
 
 from __future__ import annotations
