@@ -16,11 +16,9 @@ import pytest
 from seedbed.options_file import read_options_file
 from seedbed.records import Content, Kind
 from seedbed.store import Store
-from seedbed.store.reviews import Event, record
-from seedbed.store.versions import refilter
 from tests import test_run
 from tests.tiny_model import GOOD, text, tiny_model
-from tests.tiny_version import BATCH, EPOCHS, grown, options, pair, preferences
+from tests.tiny_version import BATCH, EPOCHS, grown, options, pair, preferences, spoilt
 from trainer.options import Training
 
 ROOT = Path(__file__).parent.parent
@@ -231,10 +229,7 @@ def refused(*arguments: object, home: Path) -> str:
 def test_a_version_of_pairs_with_two_equal_sides_is_refused_with_the_count(place):
     home = place / "equal"
     version = grown(home, [("preference", Content(question=f"w{n}", answer="w1", rejected="w2")) for n in range(4)])
-    store = Store(home)
-    for n in range(4):
-        record(store, "anna", Event("run-toy", f"toy-{n}", "edit", edit={"rejected": "w1"}))
-    refilter(store, version, {})
+    spoilt(Store(home), version, dict.fromkeys(range(4), "w1"))
     assert "refused: 4 x chosen = rejected" in refused("toy", "--options", options(place), home=home)
 
 

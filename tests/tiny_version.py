@@ -69,10 +69,20 @@ def preferences(home: Path) -> str:
     ]
     version = grown(home, [("preference", pair(n)) for n in range(80)] + bad)
     store = Store(home)
-    edits = ["w5 w6", "w5  w6 ", "", "", "w5 w6"]  # people can make of a pair what no generator does
-    for n, rejected in enumerate(edits, start=82):
-        record(store, "anna", Event("run-toy", f"toy-{n}", "edit", edit={"rejected": rejected}))
-    return refilter(store, version, {}).version
+    poor = dict(zip(range(82, 87), ["w5 w6", "w5  w6 ", "", "", "w5 w6"], strict=True))
+    return spoilt(store, version, poor)
+
+
+def spoilt(store: Store, version: str, rejected: dict[int, str]) -> str:
+    """The next version, with these rejected answers in it: none is made so, but an older or a mended file may be."""
+    for n in rejected:
+        record(store, "anna", Event("run-toy", f"toy-{n}", "edit", edit={"rejected": "w8"}))
+    version = refilter(store, version, {}).version
+    with store.writing() as db:
+        for n, text in rejected.items():
+            new = [f'{{"rejected": "{text}"}}', version, f"toy-{n}"]
+            db.execute("UPDATE base.version_rows SET content = ? WHERE version = ? AND sample_id = ?", new)
+    return version
 
 
 def options(folder: Path, **more: object) -> Path:
