@@ -158,7 +158,7 @@ def _verdict(
         "critique", "critique", score, options.keep_at, against, *calls, transcript=told, revision=revision
     )
     sure = sure_at is not None and score >= max(sure_at, options.keep_at)
-    return verdict.model_copy(update={"settled": sure})
+    return verdict.model_copy(update={"settled": True}) if sure else verdict
 
 
 async def look(content: Content, judge: Engine, options: Critique) -> Look:

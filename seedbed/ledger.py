@@ -61,6 +61,7 @@ class Ledger:
         self._store, self._run_id = store, run_id
         self.tally, self.stop_reason = Tally(), ""
         self._allowance = Allowance(budget, self.tally) if budget and budget.limited else None
+        self.limited = self._allowance is not None
         take_in(store, run_id)
         self._index = Index(store)
         self._journal = Journal(store.home, run_id)
@@ -77,8 +78,8 @@ class Ledger:
         if self._allowance:
             self._allowance.look_again()
 
-    async def admit(self) -> None:
-        """Wait until the budget has room for a call beside those under way. Raises Stopped if it may not be made."""
+    async def room(self) -> None:
+        """Wait until the budget has room for a call beside those under way, or the run is to stop."""
         while not self.stop_reason and self._allowance:
             if spent := self._allowance.spent():
                 self.stop(spent)
@@ -86,6 +87,9 @@ class Ledger:
                 break
             else:
                 await self._allowance.next_end()
+
+    def admit(self) -> None:
+        """Raise Stopped if no new call may be made."""
         if self.stop_reason:
             raise Stopped(self.stop_reason)
 
@@ -312,7 +316,9 @@ class Recorded:
     async def _pay(self, call_id: str, prompt: bytes, request: bytes, step: str, call: _Call) -> CallRow:
         tally, (model, revision) = self._ledger.tally, self._identity
         async with self._slots:
-            await self._ledger.admit()
+            if self._ledger.limited:
+                await self._ledger.room()
+            self._ledger.admit()
             tally.in_flight += 1
             started = time.perf_counter()
             error: Exception | None = None
