@@ -99,7 +99,10 @@ def _environment(offline: bool) -> dict[str, str]:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """SIGTERM stops like Ctrl-C, so that the other process is not left behind."""
+    """SIGTERM stops like Ctrl-C, so that the other process is not left behind.
+
+    So does SIGINT where a shell's script began us in the background, with it ignored: as `seedbed run` does.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # no signal can be handled here; the other process ends with this one all the same
         return
@@ -107,11 +110,12 @@ def _stoppable() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _broken(code: int, log: Path) -> str:
