@@ -27,6 +27,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from seedbed.engines import Engines
 from seedbed.faults import fault
+from seedbed.nested import texts_in
 from seedbed.records import Frozen, Sample, Verdict
 
 STEP = "decontaminate"
@@ -224,16 +225,7 @@ def _texts_of(path: Path) -> Iterator[str]:
     """Every text in a file. Raises OSError or ValueError when it cannot be read."""
     with cast("BinaryIO", gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
         for value in READERS[_kind(path)](file):
-            yield from _texts_in(value)
-
-
-def _texts_in(value: object) -> Iterator[str]:
-    """The texts in a row, however deep: MT-Bench has lists of turns."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts_in(item)
+            yield from texts_in(value)
 
 
 def _parquet(file: BinaryIO) -> Iterator[object]:

@@ -21,6 +21,7 @@ from exporters.facts import Part
 from exporters.tree import LINEAGE, schema_of_config
 from exporters.trl_rows import read_by_trl
 from seedbed.credentials import SECRET_TEXT, secrets_in
+from seedbed.nested import texts_in
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -106,7 +107,7 @@ def _suspects(rows: Dataset, known: Sequence[str]) -> Iterator[tuple[int, str]]:
     for batch in rows.data.table.to_batches(max_chunksize=_BATCH):
         if any(_suspicious(texts, known) for column in batch.columns for texts in _strings(column)):
             for at, row in enumerate(batch.to_pylist()):
-                yield from ((start + at, text) for text in _texts_in(row))
+                yield from ((start + at, text) for text in texts_in(row))
         start += batch.num_rows
 
 
@@ -125,14 +126,6 @@ def _strings(column: pa.Array) -> Iterator[pa.Array]:
     elif pa.types.is_struct(column.type):
         for part in column.flatten():
             yield from _strings(part)
-
-
-def _texts_in(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts_in(item)
 
 
 def _unusable(rows: Dataset) -> Iterator[int]:

@@ -177,9 +177,18 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def deaf() -> None:
+    """As a script's `&` leaves it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def begun(place: Path, home: Path, sign: str) -> tuple[subprocess.Popen[str], int]:
     """A long training on its way, once it has said `sign` on stderr; and its child."""
-    process = test_run.start("train", "toy", "--options", options(place, epochs=10_000, objective="dpo"), home=home)
+    process = test_run.start(
+        *("train", "toy", "--options", options(place, epochs=10_000, objective="dpo")),
+        home=home,
+        limit=deaf,
+    )
     assert process.stderr
     for line in process.stderr:
         if sign in line:
