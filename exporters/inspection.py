@@ -98,7 +98,10 @@ def _card_problems(folder: Path, parts: Sequence[Part]) -> Iterator[str]:
     if sorted(listed) != sorted(part.path for part in parts):
         yield f"{card.FILE} lists other files than were written"
     if not told.get("license"):
-        yield "no license is given: write `license:` in the options, such as apache-2.0 or cc-by-4.0"
+        yield (
+            "no license is given: write `license:`, such as apache-2.0 or cc-by-4.0, in a file of options and name it "
+            "with --options (recipes/publish.yaml is one to start from)"
+        )
 
 
 def _suspects(rows: Dataset, known: Sequence[str]) -> Iterator[tuple[int, str]]:
