@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 import orjson
 from pydantic import Field
 
-from generators.skills import Skills, request
+from generators.skills import Skills, request, shown_seeds
 from seedbed.engines import Choice, Engine, Engines, Sampling
 from seedbed.errors import InputError
 from seedbed.pairwise import COMPARE, RUBRIC, TIE, Criterion, compare
@@ -138,7 +138,8 @@ async def preference(unit: Unit, engines: Engines, options: Preferences) -> Draf
 async def _asked(unit: Unit, engines: Engines, options: Preferences) -> Draft:
     """The request: the file's for this unit, or a new one of the leaf's skill."""
     if not unit.leaf.requests:
-        return replace(await request(unit, engines, Skills()), kind="preference")
+        skills = Skills()
+        return replace(await request(unit, engines, skills, shown_seeds(unit, skills)), kind="preference")
     n = _place(unit, options)
     if n >= len(unit.leaf.requests):
         none = Verdict(step="request", curator="preferences", keep=False, reason=USED_UP)

@@ -153,11 +153,12 @@ def leaves(taxonomy: Sequence[Leaf], options: Skills) -> list[Leaf]:
 
 async def skill(unit: Unit, engines: Engines, options: Skills) -> Draft:
     """One sample, or as much of it as passed; the first failing check ends it. Raises Unreadable on empty text."""
-    begun = await request(unit, engines, options)
+    shown = shown_seeds(unit, options)
+    begun = await request(unit, engines, options, shown)
     if not begun.verdicts[-1].keep:
         return begun
     leaf, asked = unit.leaf, begun.content
-    examples = tuple(leaf.seeds[n] for n in _shown(unit, options))
+    examples = tuple(leaf.seeds[n] for n in shown)
     messages = render(
         options.prompts.answer, task=leaf.task, examples=examples, context=asked.context, question=asked.question
     )
@@ -168,9 +169,9 @@ async def skill(unit: Unit, engines: Engines, options: Skills) -> Draft:
     return Draft(content, "instruction", (*begun.verdicts, verdict), begun.parents, (*begun.call_ids, *_ids(reply)))
 
 
-async def request(unit: Unit, engines: Engines, options: Skills) -> Draft:
+async def request(unit: Unit, engines: Engines, options: Skills, shown: Sequence[int]) -> Draft:
     """The first half of a sample: a question, in a grounded leaf with its text, and the check of it."""
-    leaf, shown, replies = unit.leaf, _shown(unit, options), list[Reply]()
+    leaf, replies = unit.leaf, list[Reply]()
     examples = tuple(leaf.seeds[n] for n in shown)
 
     async def write(step: str, template: str, tokens: int, **values: str) -> str:
@@ -200,7 +201,7 @@ async def _write(engine: Engine, messages: Messages, sampling: Sampling, step: s
     return reply
 
 
-def _shown(unit: Unit, options: Skills) -> list[int]:
+def shown_seeds(unit: Unit, options: Skills) -> list[int]:
     """Numbers of the seeds that the unit's prompts show."""
     return sample_seeds(unit.leaf.seeds, options.examples, random.Random(unit.draw))
 
@@ -310,7 +311,8 @@ def _contexts(seeds: tuple[Seed, ...]) -> frozenset[str]:
 
 
 def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(plain.casefold().split())
 
 
 def _fails(step: str, reason: str) -> Verdict:

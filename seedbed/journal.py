@@ -75,15 +75,19 @@ class Journal:
     def __init__(self, home: Path, run_id: str) -> None:
         self._folder, self._run_id, self._number = home / "journal", run_id, 0
         self._file = self._open()
+        self._lines: list[bytes] = []
 
-    def write(self, row: CallRow, prompt: bytes, request: bytes) -> None:
-        """Append one call, whole or not at all; prompt and request are JSON. Raises StoreError on a full disk."""
-        call = row._asdict()
-        call["prompt"], call["request"] = prompt.decode(), request.decode()
-        line = orjson.dumps(call, option=orjson.OPT_APPEND_NEWLINE)
+    def add(self, row: CallRow, prompt: bytes, request: bytes) -> None:
+        """Take one call for the next `put`; prompt and request are JSON."""
+        call = dict(zip(CallRow._fields, row, strict=True), prompt=prompt.decode(), request=request.decode())
+        self._lines.append(orjson.dumps(call, option=orjson.OPT_APPEND_NEWLINE))
+
+    def put(self) -> None:
+        """Append what was added, whole or not at all. Raises StoreError on a full disk."""
+        lines, self._lines = b"".join(self._lines), []
         try:
-            written = os.write(self._file, line)
-            if written != len(line):
+            written = os.write(self._file, lines) if lines else 0
+            if written != len(lines):
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:

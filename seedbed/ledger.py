@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 from duckdb import DuckDBPyConnection
 from pydantic import BaseModel
@@ -27,6 +25,7 @@ from seedbed.journal import Journal, take_in
 from seedbed.prices import Price
 from seedbed.replies import Unreadable
 from seedbed.store import Store, StoreError
+from seedbed.store.call_index import CallIndex
 from seedbed.store.rows import CallRow, load_calls, microseconds
 
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
@@ -63,8 +62,10 @@ class Ledger:
         self._allowance = Allowance(budget, self.tally) if budget and budget.limited else None
         self.limited = self._allowance is not None
         take_in(store, run_id)
-        self._index = Index(store)
+        self._index = CallIndex(store)
         self._journal = Journal(store.home, run_id)
+        self._added: list[CallRow] = []  # not written yet: the journal gets all of this turn of the event loop at once
+        self._waiting: list[asyncio.Future[None]] = []  # for that
         self._written: list[CallRow] = []  # since the journal's last turn
         self._fresh: dict[str, CallRow] = {}  # not in the store yet
         self._outcomes: list[Outcome] = []
@@ -125,15 +126,38 @@ class Ledger:
     async def record(self, row: CallRow, prompt: bytes, request: bytes) -> None:
         """Make a call durable; commit when enough have come together. Raises StoreError, and stops the run."""
         try:
-            self._journal.write(row, prompt, request)
-            self._written.append(row)
-            self._fresh[row.call_id] = row
+            self._journal.add(row, prompt, request)
+            self._added.append(row)
+            await self._put()
             late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
             if (late or len(self._written) >= FLUSH_ROWS) and not self._flushing.locked():
                 await self.flush()
         except StoreError as error:
             self.stop(str(error))  # pay for nothing that cannot be recorded
             raise
+
+    async def _put(self) -> None:
+        """Wait until what was added is written."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._put_all)
+        written: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(written)
+        await written
+
+    def _put_all(self) -> None:
+        added, self._added = self._added, []
+        waiting, self._waiting = [future for future in self._waiting if not future.done()], []
+        try:
+            self._journal.put()
+        except StoreError as error:
+            for future in waiting:
+                future.set_exception(error)
+            return
+        self._written += added
+        self._fresh.update((row.call_id, row) for row in added)
+        for future in waiting:
+            future.set_result(None)
 
     def conclude(self, outcome: Outcome) -> None:
         """Store what came of recorded calls with the next commit, after them and in the same transaction."""
@@ -142,6 +166,7 @@ class Ledger:
     async def flush(self) -> None:
         """Commit what is recorded and concluded so far to the store."""
         async with self._flushing:
+            self._put_all()
             segment, rows, self._written = self._journal.turn(), self._written, []
             outcomes, self._outcomes = self._outcomes, []
             self._flushed_at = time.monotonic()
@@ -188,42 +213,6 @@ class Ledger:
                 [number * BLOCK, (number + 1) * BLOCK],
             ).fetchall()
         return {row[0]: CallRow(*row) for row in rows}
-
-
-class Index:
-    """Where each recorded call stands: 16 bytes a call, so that a million cost 16 MB and no query."""
-
-    def __init__(self, store: Store) -> None:
-        with store.reading() as connection:
-            found = connection.execute(
-                "SELECT ('0x' || call_id[1:16])::UBIGINT AS key, rowid AS row FROM base.calls WHERE status = 'ok' "
-                "ORDER BY key"
-            ).fetchnumpy()
-        self._keys: npt.NDArray[np.uint64] = np.asarray(found["key"], dtype=np.uint64)
-        self._rows: npt.NDArray[np.int64] = np.asarray(found["row"], dtype=np.int64)
-        self._tail: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._keys) + len(self._tail)
-
-    def row(self, call_id: str) -> int | None:
-        """The row number that the call most likely has (64 of its 96 bits are compared)."""
-        key = int(call_id[:16], 16)
-        found = self._tail.get(key)
-        if found is None and len(self._keys):
-            place = int(self._keys.searchsorted(np.uint64(key)))
-            if place < len(self._keys) and self._keys[place] == key:
-                return int(self._rows[place])
-        return found
-
-    def add(self, rows: Sequence[tuple[str, int]]) -> None:
-        """Take newly committed calls in."""
-        self._tail.update((int(call_id[:16], 16), row) for call_id, row in rows)
-        if len(self._tail) > 65_536:
-            keys = np.concatenate([self._keys, np.fromiter(self._tail.keys(), np.uint64)])
-            rows_ = np.concatenate([self._rows, np.fromiter(self._tail.values(), np.int64)])
-            order = np.argsort(keys, kind="stable")
-            self._keys, self._rows, self._tail = keys[order], rows_[order], {}
 
 
 class Recorded:

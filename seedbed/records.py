@@ -191,7 +191,7 @@ class Leaf:
         return any(seed.context for seed in self.seeds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unit:
     """One piece of planned work: try number `attempt` (from 0) to fill place `ordinal` of a leaf.
 
@@ -205,13 +205,13 @@ class Unit:
     attempt: int
     spent: int = 0
 
-    @property
+    @cached_property
     def sample_id(self) -> str:
         """Stable id, the same in every run of the same plan; 20 hexadecimal digits."""
         plan = f"{self.recipe}\n{self.method}\n{self.leaf.path}\n{self.ordinal}\n{self.attempt}"
         return hashlib.blake2b(plan.encode(), digest_size=10).hexdigest()
 
-    @property
+    @cached_property
     def draw(self) -> int:
         """The unit's own number for seeding: which examples it sees and which answer it draws."""
         return int(self.sample_id[:8], 16)
