@@ -20,7 +20,7 @@ import orjson
 
 from benchmarks.goals import Measured, at_least, not_here, script
 from seedbed.engines import EngineError, Messages, Sampling
-from seedbed.engines.transformers import EMBEDDED
+from seedbed.engines.smollm2 import EMBEDDED
 from seedbed.engines.vllm import VllmEngine
 from seedbed.journal import lease
 from seedbed.ledger import Ledger, Recorded

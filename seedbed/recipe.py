@@ -26,6 +26,7 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import ErrorDetails
 
 from seedbed.credentials import ENV_ADVICE
+from seedbed.engines.smollm2 import EMBEDDED
 from seedbed.faults import Advice, Fault, fault, fault_of, read_options
 from seedbed.options_file import refuse
 from seedbed.prices import Price
@@ -33,7 +34,6 @@ from seedbed.records import Frozen
 from seedbed.vllm_recipe import VllmArguments, VllmModel
 from seedbed.yamlfile import BadInput, Value, Where, kind, load, nearest
 
-EMBEDDED = "smollm2-135m"
 Options = Mapping[str, type[BaseModel]]  # a method's name and the model of its options
 
 

@@ -1,17 +1,25 @@
 """With the embedded model itself: a few short calls."""
 
 import asyncio
+import os
+import shutil
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
-from seedbed.engines import Choice, EngineError, Reply, Sampling, smollm2
-from seedbed.engines.forward import groups
-from seedbed.engines.transformers import TransformersEngine
+from seedbed.engines import Choice, EngineError, Reply, Sampling, continuous, smollm2
+from seedbed.engines import forward as forward_module
+from seedbed.engines.forward import Job, groups
+from seedbed.engines.transformers import TransformersEngine, _pick
 from seedbed.records import Message
+from tests.tiny_model import tiny_model
 
 GREEDY = Sampling(temperature=0, max_tokens=8)
 WARM = Sampling(temperature=1, top_p=0.95, max_tokens=8)
@@ -83,6 +91,119 @@ def test_a_choice_is_a_distribution_that_prefers_the_obvious(model):
     assert max(rating.probabilities, key=rating.probabilities.__getitem__) == "5"
 
 
+class Small:
+    """Memory for so many rows at once, as torch reports the lack of it; `failed` is what a batch had brought along."""
+
+    def __init__(self, monkeypatch, rows, error):
+        self.failed: list[weakref.ref[torch.Tensor]] = []
+        self.batches: list[int] = []
+        forward = forward_module.Model._forward
+
+        def limited(model, ids, mask, cache):
+            assert not any(tensor() is not None for tensor in self.failed), "a failed batch still takes memory"
+            self.batches.append(len(ids))
+            if len(ids) > rows:
+                self.failed.append(weakref.ref(ids))
+                raise error()
+            return forward(model, ids, mask, cache)
+
+        monkeypatch.setattr(forward_module.Model, "_forward", limited)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        MemoryError,
+    ],
+    ids=["cuda", "cpu", "python"],
+)
+def test_a_batch_that_the_memory_does_not_hold_is_answered_in_smaller_ones(model, monkeypatch, error):
+    calls = [(user(STORY), WARM, n) for n in range(5)]
+    before = model.chats(calls)
+    small = Small(monkeypatch, 2, error)
+    assert model.chats(calls) == before
+    assert max(small.batches) > 2 and small.failed
+
+
+def test_a_prompt_that_the_memory_never_holds_fails_alone(monkeypatch):
+    async def answers() -> list[BaseException | Reply]:
+        async with TransformersEngine() as engine:
+            calls = (engine.chat(user(text), GREEDY, step="test") for text in ("Say hello.", "word " * 500))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    forward = forward_module.Model._forward
+
+    def limited(self, ids, mask, cache):
+        if mask.shape[1] > 400:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, ids, mask, cache)
+
+    monkeypatch.setattr(forward_module.Model, "_forward", limited)
+    short, long = asyncio.run(answers())
+    assert isinstance(short, Reply) and short.text
+    assert isinstance(long, EngineError) and "out of memory at one prompt of 5" in str(long)
+
+
+def test_after_a_batch_that_did_not_fit_the_next_is_smaller():
+    jobs = [Job([], Sampling(max_tokens=100), n, (), None) for n in range(32)]  # type: ignore[arg-type]
+    assert [len(_pick(jobs, 32, room)) for room in (24_576, 1_600, 800, 50)] == [32, 16, 8, 1]
+
+
+@pytest.fixture
+def running(model, monkeypatch):
+    """The engine as it is on a GPU, with a small cache of pages; and everything that was put under way so."""
+    model.chats([(user("Hi"), GREEDY, 0)])  # its thread has begun, and without
+    from transformers import ContinuousBatchingConfig
+
+    begun: list[continuous.Continuous] = []
+
+    def here(model):
+        begun.append(continuous.Continuous(model, ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=256)))
+        return begun[-1]
+
+    monkeypatch.setattr(continuous, "on_cuda", here)
+    other = Model()
+    yield other, begun
+    other.runner.run(other.engine.close())
+    other.runner.close()
+    assert not any(one.alive for one in begun)
+
+
+def test_continuous_batching_says_what_batches_say(model, running):
+    """On a CPU, where it is slow; the likeliest tokens are the same, and each row has its own length and heat."""
+    calls = [(user(QUESTIONS[0]), GREEDY, 0), (user(STORY), Sampling(0, 1, 3), 0)]
+    expected, choice = model.chats(calls), model.choose(user("Is water wet? yes or no"), ["yes", "no"])
+    rolling, begun = running
+
+    async def together():
+        chats = [rolling.engine.chat(m, s, step="test", ordinal=n) for m, s, n in calls]
+        warm = rolling.engine.chat(user(STORY), WARM, step="test")
+        chosen = rolling.engine.choose(user("Is water wet? yes or no"), ["yes", "no"], step="test")
+        return await asyncio.gather(*chats, warm, chosen)
+
+    *replies, warm, chosen = rolling.runner.run(together())
+    assert replies == expected and warm.text and warm.tokens_out <= 8
+    assert chosen.probabilities["yes"] == pytest.approx(choice.probabilities["yes"], abs=1e-3)
+    assert len(begun) == 1 and not begun[0].busy
+
+
+def test_where_continuous_batching_dies_batches_take_over(running):
+    rolling, begun = running
+
+    async def killed():
+        call = asyncio.create_task(rolling.engine.chat(user(STORY), Sampling(0, 1, 40), step="test"))
+        while not (begun and begun[0].busy):
+            await asyncio.sleep(0.05)
+        begun[0]._manager.stop(block=False, hard_stop=True)
+        first = await call
+        return first, await rolling.engine.chat(user(QUESTIONS[0]), GREEDY, step="test")
+
+    first, second = rolling.runner.run(killed())
+    assert first.tokens_out == 40 and "Paris" in second.text
+
+
 def test_options_that_begin_alike_are_refused(model):
     with pytest.raises(ValueError, match="told apart"):
         model.choose(user("Which?"), ["the first", "the second"])
@@ -120,6 +241,30 @@ def test_closing_fails_the_calls_in_flight_and_stops_the_thread():
     before = threading.active_count()
     assert all(isinstance(outcome, EngineError) for outcome in asyncio.run(closed()))
     assert threading.active_count() <= before
+
+
+def test_a_model_is_known_by_what_is_in_its_folder_and_not_by_where_that_is(tmp_path):
+    here, there = tiny_model(tmp_path / "a" / "tiny"), tmp_path / "b" / "tiny"
+    shutil.copytree(here, there)
+    first, moved = TransformersEngine(here).card, TransformersEngine(there).card
+    assert first == moved and first.model == "tiny" and first.revision.startswith("files:")
+    (there / "config.json").write_text("{}")
+    assert TransformersEngine(there).card.revision != first.revision
+
+
+def test_a_model_of_the_hub_is_known_by_its_commit_and_not_by_a_branch_that_moves(tmp_path):
+    cache = tmp_path / "hub" / "models--own--tiny"
+    tiny_model(cache / "snapshots" / ("a" * 40))
+    (cache / "refs").mkdir()
+    for branch in ("main", "v2"):
+        (cache / "refs" / branch).write_text("a" * 40)
+    asked = (
+        "from seedbed.engines.transformers import TransformersEngine as E; "
+        "print(E('own/tiny').card.revision, E('own/tiny', 'v2').card.revision, E('own/other', 'v2').card.revision)"
+    )
+    hub = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", asked], env=hub, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["a" * 40, "a" * 40, "v2"]
 
 
 def test_a_model_that_cannot_be_loaded_fails_every_call(tmp_path):

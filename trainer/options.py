@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
+from seedbed.engines.smollm2 import EMBEDDED
 from seedbed.errors import InputError
-from seedbed.recipe import EMBEDDED
 from seedbed.records import Frozen
 
 Objective = Literal["sft", "dpo"]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.engines import ModelCard
-from seedbed.engines.fingerprint import fingerprint
-from seedbed.engines.smollm2 import LICENCE, NAME, embedded_model, quiet
-from seedbed.engines.smollm2 import revision as embedded_revision
+from seedbed.engines.fingerprint import commit_of, identify
+from seedbed.engines.smollm2 import EMBEDDED, embedded_model, quiet
 from seedbed.errors import InputError
-from seedbed.recipe import EMBEDDED
 from trainer.options import Training
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ def load(training: Training) -> Pretrained:
 
     here = locate(training.model)
     name = str(_folder(training.model)) if here else training.model
-    revision = None if here else _commit(training)
+    revision = None if here else commit_of(training.model, training.revision) or None
     on_gpu = torch.cuda.is_available()
     in_bf16 = on_gpu and torch.cuda.is_bf16_supported()
     try:
@@ -96,7 +94,7 @@ def load(training: Training) -> Pretrained:
         ) from error
     device = "cuda:0" if on_gpu else "cpu"
     model.to(device)  # type: ignore[arg-type]  # its decorator hides what it takes
-    return Pretrained(model.train(False), tokenizer, _card(training, here, revision or ""), device)
+    return Pretrained(model.train(False), tokenizer, _card(training, here), device)
 
 
 def lora(training: Training) -> LoraConfig:
@@ -116,19 +114,7 @@ def _folder(model: str) -> Path:
     return embedded_model() if model == EMBEDDED else Path(model).expanduser()
 
 
-def _commit(training: Training) -> str | None:
-    """What a model's branch or tag on the hub stands for now, told by the hub or, offline, by its cache.
-
-    Unknown it stays what was asked for; loading then says why.
-    """
-    from transformers.utils.hub import resolve_revision
-
-    found = resolve_revision(training.model, training.revision or None)
-    return str(getattr(found, "resolved", found)) if found else None
-
-
-def _card(training: Training, here: bool, commit: str) -> ModelCard:
-    if training.model == EMBEDDED:
-        return ModelCard("transformers", NAME, embedded_revision(), LICENCE)
-    revision = fingerprint(_folder(training.model)) if here else commit
-    return ModelCard("transformers", training.model, revision, training.licence)
+def _card(training: Training, here: bool) -> ModelCard:
+    card = identify("transformers", training.model, "" if here else training.revision, training.licence)
+    # A folder under the whole path that was given: `seedbed evaluate` looks for it there.
+    return card if training.model == EMBEDDED else replace(card, model=training.model)

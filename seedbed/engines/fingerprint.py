@@ -1,15 +1,48 @@
-"""What a model in a folder is known by: the content of its settings, tokenizer and weights, wherever it lies."""
+"""Which model that is: known by its content where it lies in a folder, by its commit where it comes from the hub."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
+
+from seedbed.engines import EngineError, ModelCard
+from seedbed.engines.smollm2 import EMBEDDED, LICENCE, NAME
+from seedbed.engines.smollm2 import revision as embedded_revision
 
 _IN_BLOCKS = 1 << 24  # bytes
 _TELLING = (".json", ".jinja", ".model", ".txt", ".safetensors")
 
 FILES = "files:"  # how the revision of a folder begins, which is no commit
+
+
+def identify(engine: str, model: str, revision: str, licence: str) -> ModelCard:
+    """The card of a model that a recipe names: the embedded one, a folder wherever it lies, or a name on the hub.
+
+    Raises:
+        EngineError: its folder cannot be read, or the embedded model's package is not installed.
+    """
+    if model == EMBEDDED:
+        return ModelCard(engine, NAME, embedded_revision(), LICENCE)
+    if (folder := Path(model).expanduser()).is_dir():
+        try:
+            return ModelCard(engine, folder.resolve().name, revision or fingerprint(folder), licence)
+        except OSError as error:
+            raise EngineError(f"the model in {folder} cannot be read: {error}") from error
+    return ModelCard(engine, model, commit_of(model, revision), licence)
+
+
+@lru_cache(maxsize=64)  # one process works with one state of a model, whatever is pushed meanwhile
+def commit_of(model: str, revision: str) -> str:
+    """What a branch or tag of a model on the hub stands for now, told by the hub or, offline, by its cache.
+
+    Unknown it stays what was asked for; loading the model then says why.
+    """
+    from transformers.utils.hub import resolve_revision
+
+    found = resolve_revision(model, revision=revision or None)
+    return str(getattr(found, "resolved", found)) if found else ""
 
 
 def fingerprint(folder: Path) -> str:

@@ -75,10 +75,11 @@ class Model:
     def __init__(
         self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, closed: Callable[[], bool]
     ) -> None:
-        self._network, self._tokenizer, self._closed = network, tokenizer, closed
+        self.network, self._tokenizer, self._closed = network, tokenizer, closed
         self._context = int(getattr(network.config, "max_position_embeddings", 0) or 1 << 30)
         ends = getattr(network.generation_config, "eos_token_id", None)
-        self._ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+        known = (tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends]))
+        self.ends = {token for token in known if token is not None}
         self._memory: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
         self._special = re.compile("|".join(map(re.escape, sorted(tokenizer.all_special_tokens, reverse=True))))
 
@@ -98,6 +99,13 @@ class Model:
                 )
             )
         return not job.settled
+
+    def forget(self) -> None:
+        """Give back what memory can be spared: remembered prefixes, and what torch keeps for later."""
+        import torch
+
+        self._memory.clear()
+        torch.cuda.empty_cache()  # does nothing where CUDA was never used
 
     def choose(self, jobs: Sequence[Job]) -> None:
         """Settles each job from the distribution of its next token."""
@@ -132,12 +140,15 @@ class Model:
     def _goes_on(self, job: Job, token: int) -> bool:
         """Notes the token; settles the job when it was the last."""
         job.drawn.append(token)
-        ended, cut = token in self._ends, len(job.drawn) >= job.sampling.max_tokens
-        if ended or cut:
-            text = self._tokenizer.decode(job.drawn, skip_special_tokens=True)
-            finish = "stop" if ended else "length"
-            job.settle(Reply(str(text).strip(), len(job.ids), len(job.drawn), finish))
+        if token in self.ends or len(job.drawn) >= job.sampling.max_tokens:
+            self.finish(job)
         return not job.settled and not job.future.cancelled()
+
+    def finish(self, job: Job) -> None:
+        """Settles a chat with what it has drawn."""
+        text = self._tokenizer.decode(job.drawn, skip_special_tokens=True)
+        finish = "stop" if job.drawn and job.drawn[-1] in self.ends else "length"
+        job.settle(Reply(str(text).strip(), len(job.ids), len(job.drawn), finish))
 
     def _begin(self, jobs: Sequence[Job]) -> tuple[DynamicCache, Tensor, Tensor, list[Job]]:
         """The prompts read: one cache for all rows, padded on the left to one length."""
@@ -168,7 +179,7 @@ class Model:
         import torch
         from transformers import DynamicCache
 
-        device = self._network.device
+        device = self.network.device
         shared = shared if len(rows) > 1 else len(self._known(rows[0][:shared]))
         cache = self._prefix(rows[0][:shared]) if shared else DynamicCache()
         if shared and len(rows) > 1:
@@ -195,7 +206,7 @@ class Model:
             self._memory[known] = self._memory.pop(known)  # the least recently used is forgotten first
             cache = DynamicCache(self._memory[known])
         if len(known) < len(ids):
-            rest = torch.tensor([ids[len(known) :]], device=self._network.device)
+            rest = torch.tensor([ids[len(known) :]], device=self.network.device)
             self._forward(rest, rest.new_ones(1, len(ids)), cache)
             self._memory[tuple(ids)] = [(layer[0], layer[1]) for layer in cache]
         while sum(map(len, self._memory)) > _REMEMBER:
@@ -208,7 +219,7 @@ class Model:
 
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with torch.inference_mode():
-            output = self._network(
+            output = self.network(
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=positions,

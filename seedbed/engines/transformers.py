@@ -6,6 +6,7 @@ Callers put jobs in an inbox; one thread takes what waits, runs it as a batch an
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import queue
 import threading
@@ -15,18 +16,23 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling
+from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling, continuous
+from seedbed.engines.continuous import Continuous
+from seedbed.engines.fingerprint import commit_of, identify
 from seedbed.engines.forward import Job, Model
-from seedbed.engines.smollm2 import LICENCE, NAME, embedded_model, quiet
-from seedbed.engines.smollm2 import revision as embedded_revision
+from seedbed.engines.smollm2 import EMBEDDED, embedded_model, quiet
 
 # torch's threads, asleep while they wait and not spinning: beside another busy process the same answers took 97 s
 # spinning and 23 s so (two cores). Read when torch is first imported, which is later than here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-EMBEDDED = "smollm2-135m"
+logger = logging.getLogger(__name__)
+
 _GATHER = 0.01  # seconds that the thread waits for callers that were resumed together
-_BUDGET = 24_576  # tokens that a batch may hold, prompts and answers: bounds the memory of keys and values
+# Tokens that a batch may hold, prompts and answers: bounds the memory of keys and values. Halved whenever even so it
+# does not hold a batch, so that the next one does not fail again.
+_BUDGET = 24_576
+_LEAST = 512
 
 
 class TransformersEngine:
@@ -35,12 +41,9 @@ class TransformersEngine:
     def __init__(
         self, model: str | Path = EMBEDDED, revision: str = "", licence: str = "unknown", batch: int = 32
     ) -> None:
-        """`model` is a folder, a name on the hub, or `smollm2-135m` for the embedded one."""
-        self._embedded = str(model) == EMBEDDED
-        self._card = ModelCard("transformers", str(model), revision, licence)
-        if self._embedded:
-            self._card = ModelCard("transformers", NAME, embedded_revision(), LICENCE)
-        self._batch = batch
+        """`model` is a folder, a name on the hub, or `smollm2-135m` for the embedded one. Raises EngineError."""
+        self._model, self._revision, self._batch, self._room = str(model), revision, batch, _BUDGET
+        self._card = identify("transformers", self._model, revision, licence)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -109,23 +112,55 @@ class TransformersEngine:
             while (job := self._inbox.get()) is not None:
                 job.settle(failure)
             return
-        waiting: list[Job] = []
-        while self._take(waiting, model):
-            batch = _pick(waiting, self._batch)
+        waiting = list[Job]()
+        running = continuous.on_cuda(model)
+        if running is not None:
             try:
-                _run(model, batch)
-            except Exception as error:
-                _refuse(batch, f"{self._card.model} failed: {error!r}")
+                self._serve_continuously(model, running, waiting)
+            except Exception as error:  # whatever it is, batches do without
+                logger.warning("continuous batching of %s failed, batches from here on: %r", self._card.model, error)
+            waiting += running.stop()
+        while self._take(waiting, model):
+            self._answer(model, _pick(waiting, self._batch, self._room))
             waiting[:] = [job for job in waiting if not job.settled]
         waiting += [job for job in self._arrived() if job is not None]  # closed while it was loading
         _refuse(waiting, f"the engine of {self._card.model} was closed")
+
+    def _serve_continuously(self, model: Model, running: Continuous, waiting: list[Job]) -> None:
+        """Chats run on while others come and go, choices are answered between two of their tokens.
+
+        Returns when the engine is closed. Raises RuntimeError when continuous batching has died.
+        """
+        while self._take(waiting, model, block=not running.busy):
+            if not running.alive:
+                raise RuntimeError("its thread has ended")
+            choices = [job for job in waiting if job.options]
+            chats = [job for job in waiting if not job.options]
+            waiting[:] = choices
+            for job in chats:
+                running.add(job)
+            failed = running.collect()
+            for jobs in (choices, failed):
+                if jobs:
+                    with running.paused():
+                        self._answer(model, _pick(jobs, self._batch, self._room))
+            waiting[:] = [job for job in choices + failed if not job.settled]
+
+    def _answer(self, model: Model, batch: Sequence[Job]) -> None:
+        try:
+            if not _run(model, batch):
+                self._room = max(self._room // 2, _LEAST)
+        except Exception as error:  # whatever it is, the callers must hear of it
+            _refuse(batch, f"{self._card.model} failed: {error!r}")
 
     def _load(self) -> Model:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        name = str(embedded_model()) if self._embedded else self._card.model
-        revision = None if self._embedded else self._card.revision or None
+        folder = embedded_model() if self._model == EMBEDDED else Path(self._model).expanduser()
+        here = folder.is_dir()
+        name = str(folder) if here else self._model
+        revision = None if here else commit_of(self._model, self._revision) or None
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
@@ -139,16 +174,17 @@ class TransformersEngine:
         network.to(device)  # type: ignore[arg-type]  # its decorator hides what it takes
         return Model(network.train(False), tokenizer, lambda: self._closed)
 
-    def _take(self, waiting: list[Job], model: Model) -> bool:
-        """Moves what is in the inbox to the waiting list; False once the engine is closed."""
+    def _take(self, waiting: list[Job], model: Model, block: bool = True) -> bool:
+        """Moves what is in the inbox to the waiting list, of one job at least with `block`; False once closed."""
         while not self._closed:
-            fresh = [] if waiting else [self._inbox.get()]
-            time.sleep(_GATHER)
+            fresh = [self._inbox.get()] if block and not waiting else []
+            if block:
+                time.sleep(_GATHER)
             for job in fresh + self._arrived():
                 if job is not None and model.admit(job):
                     waiting.append(job)
             waiting[:] = [job for job in waiting if not job.future.cancelled()]
-            if waiting:
+            if waiting or not block:
                 break
         return not self._closed
 
@@ -159,35 +195,46 @@ class TransformersEngine:
         return jobs
 
 
-def _pick(waiting: Sequence[Job], limit: int) -> list[Job]:
-    """The next batch: choices before chats, for a choice frees its caller; the oldest and its like in length."""
+def _pick(waiting: Sequence[Job], limit: int, room: int) -> list[Job]:
+    """The next batch, of `room` tokens at most: choices before chats, which frees callers; the oldest and its like."""
     jobs = [job for job in waiting if job.options] or waiting
     jobs = sorted(jobs, key=lambda job: abs(job.size - jobs[0].size))
     batch, widest = jobs[:1], jobs[0].size
     for job in jobs[1:limit]:
         widest = max(widest, job.size)
-        if widest * (len(batch) + 1) > _BUDGET:
+        if widest * (len(batch) + 1) > room:
             break
         batch.append(job)
     return batch
 
 
-def _run(model: Model, batch: Sequence[Job]) -> None:
-    """Answers a batch, in halves when the memory does not hold it."""
+def _run(model: Model, batch: Sequence[Job]) -> bool:
+    """Answers a batch, in halves where the memory does not hold it: then False."""
+    if _fits(model, batch):
+        return True
+    model.forget()  # here and not where the error was caught: its traceback holds on to the tensors of the batch
+    left = [job for job in batch if not job.settled]
+    if len(left) > 1:
+        _run(model, left[: len(left) // 2])
+        _run(model, left[len(left) // 2 :])
+    else:
+        _refuse(left, f"out of memory at one prompt of {batch[0].size} tokens; shorten it or use a smaller model")
+    return False
+
+
+def _fits(model: Model, batch: Sequence[Job]) -> bool:
     try:
         if batch[0].options:
             model.choose(batch)
         else:
             model.generate(batch)
+    except MemoryError:
+        return False
     except RuntimeError as error:  # on CUDA a subclass, OutOfMemoryError
         if "memory" not in str(error):
             raise
-        left = [job for job in batch if not job.settled]
-        if len(left) < 2:
-            _refuse(left, f"out of memory at one prompt of {batch[0].size} tokens; use a smaller model")
-            return
-        _run(model, left[: len(left) // 2])
-        _run(model, left[len(left) // 2 :])
+        return False
+    return True
 
 
 def _refuse(jobs: Sequence[Job], message: str) -> None:

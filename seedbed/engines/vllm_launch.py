@@ -11,18 +11,16 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 
 from seedbed.engines import EngineError, ModelCard
-from seedbed.engines.fingerprint import digest, fingerprint
-from seedbed.engines.smollm2 import LICENCE, NAME, embedded_model
-from seedbed.engines.smollm2 import revision as embedded_revision
+from seedbed.engines.fingerprint import commit_of, digest, identify
+from seedbed.engines.smollm2 import EMBEDDED, embedded_model
 from seedbed.vllm_recipe import VllmModel
 
-EMBEDDED = "smollm2-135m"
 PYTHON = "SEEDBED_VLLM"
 HOST = "127.0.0.1"
 _CPU_CACHE = 2 << 30  # bytes of keys and values on a CPU, where vLLM would else take most of the machine's memory
@@ -63,23 +61,13 @@ def find_vllm() -> Installation:
 
 def card_of(model: VllmModel) -> ModelCard:
     """Which model this is, wherever it lies and on whatever port it is served. Raises EngineError."""
-    name, revision, licence = model.model, model.revision, model.licence
-    if model.model == EMBEDDED:
-        name, revision, licence = NAME, embedded_revision(), LICENCE
-    elif (folder := Path(model.model).expanduser()).is_dir():
-        name, revision = folder.resolve().name, revision or _read(folder)
+    card = identify("vllm", model.model, model.revision, model.licence)
+    revision = card.revision
     if model.adapter:
         revision = f"{revision}+adapter:{_adapter(model.adapter, revision)}"
     if model.args.quantization:
         revision += f"+{model.args.quantization}"
-    return ModelCard("vllm", name, revision, licence)
-
-
-def _read(folder: Path) -> str:
-    try:
-        return fingerprint(folder)
-    except OSError as error:
-        raise EngineError(f"the model in {folder} cannot be read: {error}") from error
+    return replace(card, revision=revision)
 
 
 def _adapter(folder: Path, base: str) -> str:
@@ -152,7 +140,7 @@ class Launch:
         model = self.model
         return {
             "model": str(self.folder or model.model),
-            "revision": None if self.folder else model.revision or None,
+            "revision": None if self.folder else commit_of(model.model, model.revision) or None,
             "served-model-name": self.card.model,
             "host": HOST,
             "port": port,
