@@ -182,7 +182,7 @@ def child(kind: str, *arguments: str) -> dict[str, float]:
     return facts
 
 
-def goals(records: int = 6000, repeats: int = 5) -> list[Measured]:
+def goals(records: int = 12_000, repeats: int = 7) -> list[Measured]:
     """Pipeline and bare client in turn, each pair printed; the median ratio."""
     with tempfile.TemporaryDirectory() as folder, running() as base_url:
         homes = [Path(folder) / f"home-{i}" for i in range(repeats + 1)]
@@ -226,8 +226,8 @@ KINDS: dict[str, Callable[[str, Path, int], None]] = {
 def main() -> None:
     """Read the flags and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--records", type=int, default=6000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--records", type=int, default=12_000)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--child", nargs=4, metavar=("KIND", "URL", "PATH", "RECORDS"), help=argparse.SUPPRESS)
     flags = parser.parse_args()

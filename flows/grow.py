@@ -124,7 +124,7 @@ class Growth:
             for step in self._plan.curators:
                 if isinstance(step, str):
                     await _turn(before)
-                    rows = await self._stage(f"{step} {shard.number}", partial(self._select, rows))
+                    rows = self._select(rows)  # milliseconds: a stage of its own would cost more than it does
                     selected.set_result(None)
                 elif step:
                     rows = await self._stage(f"judge {shard.number}", partial(self._judge_all, rows, step))
@@ -193,7 +193,7 @@ class Growth:
                     break
         return self._closed(row, last)
 
-    async def _select(self, rows: Sequence[Judged]) -> Rows:
+    def _select(self, rows: Sequence[Judged]) -> Rows:
         """Exact duplicates, the one selector that drops; coverage decides what is tried again."""
         waiting = [i for i, row in enumerate(rows) if row.sample.status == "pending"]
         hashes = np.array([int(rows[i].sample.text_hash or "0", 16) for i in waiting], dtype=np.uint64)

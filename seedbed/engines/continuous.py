@@ -79,7 +79,7 @@ class Continuous:
         )
 
     def collect(self) -> list[Job]:
-        """Settle the chats that have ended, after a moment's wait for one; those that failed are still to be answered."""
+        """Settle the chats that have ended, after a moment's wait for one; the ones that failed, unsettled."""
         failed, result = list[Job](), self._manager.get_result(timeout=_LOOK)
         while result is not None:
             job = self._jobs.pop(result.request_id, None) if result.is_finished() else None
