@@ -1,12 +1,13 @@
 """What a judgement costs: one token with its rubric read once, against a rating that is written out.
 
     python benchmarks/judging.py
-    python benchmarks/judging.py --rows 16 --rounds 3
+    python benchmarks/judging.py --rows 8 --rounds 2
 
 The embedded model judges AlpacaEval's recorded answers, half of them put under another request, where they are wrong
-by construction. Three ways, alternating, on the same rows with the same weights and the same rubric before each sample:
+by construction. Four ways, alternating, on the same rows with the same weights and the same rubric before each sample:
 
-`written`: the judge writes up to 48 tokens, the rating first; a rating that cannot be read counts as the lowest.
+`written`: the judge writes 48 tokens, the rating first (few stop before); one that cannot be read counts as the lowest.
+`written, shared`: the same, the rubric's keys and values computed once.
 `one token`: the expected value of the five ratings' probabilities, each prompt read whole.
 `one token, shared`: the same, the rubric's keys and values computed once.
 
@@ -34,6 +35,7 @@ from seedbed.pairwise import RUBRIC
 from seedbed.prompts import fence, render
 
 OUTPUTS = Path(__file__).parent.parent.parent / "shared" / "data" / "alpaca_eval" / "outputs.parquet"
+WAYS = ("written", "written, shared", "one token", "one token, shared")
 RATINGS = ["1", "2", "3", "4", "5"]
 WORDS = 60  # of an answer
 PROMPT = """\
@@ -55,10 +57,11 @@ Question: {{ question }}
 Answer: {{ answer }}
 {{ mark }}
 """
-# Follows every example's critique: the model imitates it, so that what it writes is about 48 tokens long.
+# Follows every example's critique: the model imitates it, and would write more than the 48 tokens that it may.
 HABIT = (
     " I asked first whether it does what was asked, then whether what it says is right and whole, and last whether "
-    "it is put clearly and briefly enough."
+    "it is put clearly and briefly enough. Of these the first counts most and the last least, and a fault in one of "
+    "them is not made good by the others, however well they are met."
 )
 Scores = list[float]
 
@@ -106,10 +109,10 @@ def agreement(one: Sequence[bool], other: Sequence[bool]) -> str:
     return f"{alike:.0%} (chance {p * q + (1 - p) * (1 - q):.0%})"
 
 
-async def measure(rows: Sequence[tuple[str, str, bool]], rounds: int) -> list[float]:
-    """Print speed and agreement; how many times as fast one token is, with its rubric shared, in each round."""
+async def measure(rows: Sequence[tuple[str, str, bool]], rounds: int) -> dict[str, list[float]]:
+    """Print speed and agreement; how many times as fast one token with its rubric shared is as each, in each round."""
     plain, long = prompts_of(rows, " only"), prompts_of(rows, ", then two sentences that say why")
-    ways = {"written": (written, long), "one token": (one_token, plain), "one token, shared": (one_token, plain)}
+    ways = {way: (written, long) if "written" in way else (one_token, plain) for way in WAYS}
     speeds: dict[str, list[float]] = {way: [] for way in ways}
     scores, tokens, grouping = {}, {}, token_work.groups
     async with TransformersEngine() as engine:
@@ -117,8 +120,8 @@ async def measure(rows: Sequence[tuple[str, str, bool]], rounds: int) -> list[fl
         for _ in range(rounds):
             for way, (judge, prompts) in ways.items():
                 # Each row a group of its own, and nothing remembered: every prompt is read whole.
-                token_work.groups = grouping if way != "one token" else _alone
-                token_work._REMEMBER = 8_192 if way != "one token" else 0
+                token_work.groups = grouping if "shared" in way else _alone
+                token_work._REMEMBER = 8_192 if "shared" in way else 0
                 began = time.perf_counter()
                 scores[way], tokens[way] = await judge(engine, prompts)
                 speeds[way].append(len(rows) / (time.perf_counter() - began))
@@ -127,20 +130,24 @@ async def measure(rows: Sequence[tuple[str, str, bool]], rounds: int) -> list[fl
         ratio = statistics.median(a / b for a, b in zip(found, speeds["written"], strict=True))
         spread = f"({min(found):.2f} to {max(found):.2f})"
         print(f"{way:18} {statistics.median(found):7.2f} judgements/s {spread:18} {ratio:5.1f} x, {tokens[way]} tokens")
-    shared = [a / b for a, b in zip(speeds["one token, shared"], speeds["written"], strict=True)]
     truth = [own for _, _, own in rows]
     for way in ways:
         print(f"{way:18} keep/drop as `written`: {agreement(kept(scores[way]), kept(scores['written']))}, ", end="")
         print(f"as the answer is its own or not: {agreement(kept(scores[way]), truth)}")
-    return shared
+    best = speeds["one token, shared"]
+    return {way: [a / b for a, b in zip(best, found, strict=True)] for way, found in speeds.items()}
 
 
-def goals(rows: int = 32, repeats: int = 5, outputs: Path = OUTPUTS) -> list[Measured]:
+def goals(rows: int = 16, repeats: int = 5, outputs: Path = OUTPUTS) -> list[Measured]:
     """The goal, measured."""
-    name, goal = "judgements by one token, rubric shared, against a written rating", 5.0
+    name, goal = "judgements by one token, rubric shared, against 48 written ones", 5.0
     if not outputs.exists():
         return [not_here(name, f"at least {goal:g} x", f"there is no file {outputs}")]
-    return [at_least(name, goal, asyncio.run(measure(rows_of(outputs, rows), repeats)), "x", digits=1)]
+    found = asyncio.run(measure(rows_of(outputs, rows), repeats))
+    return [
+        at_least(f"{name}, each prompt read whole", goal, found["written"], "x", digits=1),
+        at_least(f"{name}, the rubric shared too", goal, found["written, shared"], "x", digits=1),
+    ]
 
 
 def _alone(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
@@ -151,7 +158,7 @@ def main() -> None:
     """Read the flags and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--outputs", type=Path, default=OUTPUTS, help="AlpacaEval's outputs, Parquet")
-    parser.add_argument("--rows", type=int, default=32)
+    parser.add_argument("--rows", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     flags = parser.parse_args()
     if not flags.outputs.exists():

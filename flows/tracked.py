@@ -1,4 +1,4 @@
-"""The same walk as a Prefect flow: two tasks a shard, never one a row; progress as an artifact.
+"""The same walk as a Prefect flow: two or three tasks a shard, never one a row; progress as an artifact.
 
 Tasks get nothing to hash, store or retry: the ledger is the memory, and a flow run that died is simply run again.
 """

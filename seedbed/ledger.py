@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from seedbed.budget import Allowance, Budget, Tally
 from seedbed.engines import Choice, Engine, EngineError, EngineGone, Messages, ModelCard, Reply, Sampling
-from seedbed.journal import Journal, take_in
+from seedbed.journal import Journal, Outbox, take_in
 from seedbed.prices import Price
 from seedbed.replies import Unreadable
 from seedbed.store import Store, StoreError
@@ -64,8 +64,7 @@ class Ledger:
         take_in(store, run_id)
         self._index = CallIndex(store)
         self._journal = Journal(store.home, run_id)
-        self._added: list[CallRow] = []  # not written yet: the journal gets all of this turn of the event loop at once
-        self._waiting: list[asyncio.Future[None]] = []  # for that
+        self._outbox = Outbox(self._journal, self._recorded, self.stop)
         self._written: list[CallRow] = []  # since the journal's last turn
         self._fresh: dict[str, CallRow] = {}  # not in the store yet
         self._outcomes: list[Outcome] = []
@@ -126,9 +125,7 @@ class Ledger:
     async def record(self, row: CallRow, prompt: bytes, request: bytes) -> None:
         """Make a call durable; commit when enough have come together. Raises StoreError, and stops the run."""
         try:
-            self._journal.add(row, prompt, request)
-            self._added.append(row)
-            await self._put()
+            await self._outbox.add(row, prompt, request)
             late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
             if (late or len(self._written) >= FLUSH_ROWS) and not self._flushing.locked():
                 await self.flush()
@@ -136,28 +133,9 @@ class Ledger:
             self.stop(str(error))  # pay for nothing that cannot be recorded
             raise
 
-    async def _put(self) -> None:
-        """Wait until what was added is written."""
-        loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._put_all)
-        written: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(written)
-        await written
-
-    def _put_all(self) -> None:
-        added, self._added = self._added, []
-        waiting, self._waiting = [future for future in self._waiting if not future.done()], []
-        try:
-            self._journal.put()
-        except StoreError as error:
-            for future in waiting:
-                future.set_exception(error)
-            return
-        self._written += added
-        self._fresh.update((row.call_id, row) for row in added)
-        for future in waiting:
-            future.set_result(None)
+    def _recorded(self, rows: Sequence[CallRow]) -> None:
+        self._written += rows
+        self._fresh.update((row.call_id, row) for row in rows)
 
     def conclude(self, outcome: Outcome) -> None:
         """Store what came of recorded calls with the next commit, after them and in the same transaction."""
@@ -166,7 +144,7 @@ class Ledger:
     async def flush(self) -> None:
         """Commit what is recorded and concluded so far to the store."""
         async with self._flushing:
-            self._put_all()
+            self._outbox.put()
             segment, rows, self._written = self._journal.turn(), self._written, []
             outcomes, self._outcomes = self._outcomes, []
             self._flushed_at = time.monotonic()
@@ -185,6 +163,7 @@ class Ledger:
         try:
             await self.flush()
         finally:
+            self._outbox.put()  # what was added while that was under way
             self._journal.close()
 
     def _commit(self, calls: Path | None, outcomes: Sequence[Outcome]) -> int:
@@ -324,16 +303,16 @@ class Recorded:
                 unreadable = problem.why
             finally:
                 self._ledger.left()
-        seconds = time.perf_counter() - started
-        usd = self._price.usd(tokens_in, tokens_out) if self._price else None
-        row = CallRow(
-            *(call_id, self._run_id, step, model, revision, response, finish),
-            *(tokens_in, tokens_out, seconds, usd, "error" if error else "ok", str(error or unreadable)),
-            microseconds(),
-        )
-        tally.failed += error is not None
-        self._ledger.paid(tokens_in, tokens_out, usd)
-        await self._ledger.record(row, prompt, request)
+            seconds = time.perf_counter() - started
+            usd = self._price.usd(tokens_in, tokens_out) if self._price else None
+            row = CallRow(
+                *(call_id, self._run_id, step, model, revision, response, finish),
+                *(tokens_in, tokens_out, seconds, usd, "error" if error else "ok", str(error or unreadable)),
+                microseconds(),
+            )
+            tally.failed += error is not None
+            self._ledger.paid(tokens_in, tokens_out, usd)
+            await self._ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
         if error is not None:
             raise error
         return row

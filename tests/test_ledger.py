@@ -12,13 +12,17 @@ import pytest
 
 from seedbed.budget import Budget
 from seedbed.engines import Choice, EngineError, ModelCard, Reply, Sampling
-from seedbed.journal import RunBusy, at_work, lease
+from seedbed.journal import Journal, RunBusy, at_work, lease
 from seedbed.ledger import Ledger, Recorded, Stopped
 from seedbed.records import Message
 from seedbed.replies import Unreadable
-from seedbed.store import Store
+from seedbed.store import Store, StoreError
 
 ASK: list[Message] = [{"role": "user", "content": "Why is the sky blue?"}]
+
+
+def asks(n) -> list[Message]:
+    return [{"role": "user", "content": f"ask {n}"}]
 
 
 class Counting:
@@ -78,6 +82,52 @@ def test_a_call_is_durable_before_its_caller_goes_on(tmp_path):
     again, _ = talk(tmp_path, engine, lambda e: e.chat(ASK, step="question"), run="run2")
     assert engine.calls == 1 and again == first
     assert not list((tmp_path / "journal").glob("*.jsonl"))
+
+
+def test_each_of_many_at_once_is_in_the_journal_before_its_caller_goes_on(tmp_path, monkeypatch):
+    writes, write = [], Journal.put
+
+    def counted(self, lines):
+        writes.append(lines.count(b"\n"))
+        write(self, lines)
+
+    monkeypatch.setattr(Journal, "put", counted)
+
+    async def one(engine, n):
+        answer = await engine.chat(asks(n), step="question")
+        return any(answer.call_id.encode() in path.read_bytes() for path in (tmp_path / "journal").glob("*.jsonl"))
+
+    async def many(engine):
+        return await asyncio.gather(*(one(engine, n) for n in range(40)))
+
+    written, _ = talk(tmp_path, Counting(), many)
+    assert all(written) and len(written) == 40
+    assert sum(writes) == 40 and len(writes) <= 20, "those of one turn go together"
+
+
+def test_on_a_full_disk_what_fits_is_kept_and_each_caller_hears_of_what_does_not(tmp_path, monkeypatch):
+    """The group does not fit; of its calls one does not even alone."""
+    write = Journal.put
+
+    def full(self, lines):
+        if lines.count(b"\n") > 1 or b"ask 1" in lines:
+            raise StoreError("no space left")
+        write(self, lines)
+
+    monkeypatch.setattr(Journal, "put", full)
+
+    async def many(engine):
+        gone = asyncio.ensure_future(engine.chat(asks(9), step="question"))
+        others = [asyncio.ensure_future(engine.chat(asks(n), step="question")) for n in range(3)]
+        while not engine._ledger._outbox._added:
+            await asyncio.sleep(0)
+        gone.cancel()  # its answer has come and is paid for
+        return await asyncio.gather(*others, return_exceptions=True)
+
+    outcomes, tally = talk(tmp_path, Counting(), many)
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Reply", "StoreError", "Reply"]
+    assert tally.calls == 4
+    assert Store(tmp_path).rows("SELECT count(*) AS n FROM calls") == [{"n": 3}]
 
 
 def test_a_line_torn_by_the_kill_is_passed_over(tmp_path):

@@ -1,4 +1,4 @@
-"""A run as a Prefect flow, on a real Prefect server: the same rows, two tasks a shard, progress to look at."""
+"""A run as a Prefect flow, on a real Prefect server: the same rows, a few tasks a shard, progress to look at."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ import torch
 
 from seedbed.engines import Choice, EngineError, Reply, Sampling, continuous, smollm2
 from seedbed.engines import forward as forward_module
-from seedbed.engines.forward import Job, groups
-from seedbed.engines.transformers import TransformersEngine, _pick
+from seedbed.engines.forward import groups
+from seedbed.engines.transformers import TransformersEngine
 from seedbed.records import Message
 from tests.tiny_model import tiny_model
 
@@ -46,13 +46,24 @@ class Model:
     def choose(self, messages: list[Message], options: Sequence[str]) -> Choice:
         return self.runner.run(self.engine.choose(messages, options, step="test"))
 
+    def close(self) -> None:
+        self.runner.run(self.engine.close())
+        self.runner.close()
+
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[Model]:
     model = Model()
     yield model
-    model.runner.run(model.engine.close())
-    model.runner.close()
+    model.close()
+
+
+@pytest.fixture
+def other() -> Iterator[Model]:
+    """One that a test may spoil."""
+    model = Model()
+    yield model
+    model.close()
 
 
 def test_a_batch_says_what_each_call_says_alone(model):
@@ -119,11 +130,11 @@ class Small:
     ],
     ids=["cuda", "cpu", "python"],
 )
-def test_a_batch_that_the_memory_does_not_hold_is_answered_in_smaller_ones(model, monkeypatch, error):
+def test_a_batch_that_the_memory_does_not_hold_is_answered_in_smaller_ones(model, other, monkeypatch, error):
     calls = [(user(STORY), WARM, n) for n in range(5)]
-    before = model.chats(calls)
+    expected = model.chats(calls)
     small = Small(monkeypatch, 2, error)
-    assert model.chats(calls) == before
+    assert other.chats(calls) == expected
     assert max(small.batches) > 2 and small.failed
 
 
@@ -146,28 +157,31 @@ def test_a_prompt_that_the_memory_never_holds_fails_alone(monkeypatch):
     assert isinstance(long, EngineError) and "out of memory at one prompt of 5" in str(long)
 
 
-def test_after_a_batch_that_did_not_fit_the_next_is_smaller():
-    jobs = [Job([], Sampling(max_tokens=100), n, (), None) for n in range(32)]  # type: ignore[arg-type]
-    assert [len(_pick(jobs, 32, room)) for room in (24_576, 1_600, 800, 50)] == [32, 16, 8, 1]
+def test_after_a_batch_that_did_not_fit_the_next_ones_are_smaller(other, monkeypatch):
+    calls = [(user(STORY), WARM, n) for n in range(8)]
+    small = Small(monkeypatch, 4, MemoryError)
+    first, second = other.chats(calls), len(small.failed)
+    assert second and other.chats(calls) == first and len(small.failed) == second
 
 
 @pytest.fixture
-def running(model, monkeypatch):
+def running(model, other, monkeypatch):
     """The engine as it is on a GPU, with a small cache of pages; and everything that was put under way so."""
     model.chats([(user("Hi"), GREEDY, 0)])  # its thread has begun, and without
     from transformers import ContinuousBatchingConfig
 
     begun: list[continuous.Continuous] = []
 
-    def here(model):
-        begun.append(continuous.Continuous(model, ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=256)))
+    def here(model, rows):
+        config = ContinuousBatchingConfig(
+            page_size=64, num_blocks=16, max_batch_tokens=256, max_requests_per_batch=rows
+        )
+        begun.append(continuous.Continuous(model, config))
         return begun[-1]
 
     monkeypatch.setattr(continuous, "on_cuda", here)
-    other = Model()
     yield other, begun
     other.runner.run(other.engine.close())
-    other.runner.close()
     assert not any(one.alive for one in begun)
 
 
@@ -189,19 +203,54 @@ def test_continuous_batching_says_what_batches_say(model, running):
     assert len(begun) == 1 and not begun[0].busy
 
 
-def test_where_continuous_batching_dies_batches_take_over(running):
+def test_where_continuous_batching_dies_batches_take_over(running, monkeypatch):
+    from transformers.generation.continuous_batching.continuous_api import ContinuousBatchProcessor
+
     rolling, begun = running
+    steps, step = [], ContinuousBatchProcessor._generation_step
+
+    def dies(self, model):
+        steps.append(self)
+        if len(steps) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        step(self, model)
+
+    monkeypatch.setattr(ContinuousBatchProcessor, "_generation_step", dies)
+    calls = [(user(STORY), Sampling(0, 1, 12 + n), n) for n in range(6)]
 
     async def killed():
-        call = asyncio.create_task(rolling.engine.chat(user(STORY), Sampling(0, 1, 40), step="test"))
-        while not (begun and begun[0].busy):
-            await asyncio.sleep(0.05)
-        begun[0]._manager.stop(block=False, hard_stop=True)
-        first = await call
-        return first, await rolling.engine.chat(user(QUESTIONS[0]), GREEDY, step="test")
+        async with asyncio.timeout(60):
+            chats = [rolling.engine.chat(m, s, step="test", ordinal=n) for m, s, n in calls]
+            return await asyncio.gather(*chats, rolling.engine.choose(user("Say yes."), ["yes", "no"], step="test"))
 
-    first, second = rolling.runner.run(killed())
-    assert first.tokens_out == 40 and "Paris" in second.text
+    *replies, chosen = rolling.runner.run(killed())
+    assert [reply.tokens_out for reply in replies] == [12, 13, 14, 15, 16, 17] and chosen.mass > 0
+    assert len(steps) == 6 and not begun[0].alive
+    assert "Paris" in rolling.chats([(user(QUESTIONS[0]), GREEDY, 0)])[0].text
+
+
+def test_what_the_pages_do_not_hold_runs_alone(running):
+    rolling, begun = running
+    long = user("Name one of these colours. " + "red green blue " * 350)
+    short, answer = rolling.chats([(user(QUESTIONS[0]), GREEDY, 0), (long, GREEDY, 0)])
+    assert answer.tokens_in > 1024 and answer.tokens_out and "Paris" in short.text
+    assert begun[0].alive
+
+
+def test_closing_amid_continuous_batching_fails_its_calls_and_a_caller_may_give_up(running):
+    rolling, _ = running
+
+    async def closed():
+        gone = asyncio.create_task(rolling.engine.chat(user(STORY), Sampling(1, 1, 500), step="test"))
+        call = asyncio.create_task(rolling.engine.chat(user(STORY), Sampling(1, 1, 500), step="test"))
+        await asyncio.sleep(2)
+        gone.cancel()
+        reply = await rolling.engine.chat(user(QUESTIONS[0]), GREEDY, step="test")
+        await rolling.engine.close()
+        return reply, await asyncio.gather(call, return_exceptions=True)
+
+    reply, [failed] = rolling.runner.run(closed())
+    assert "Paris" in reply.text and isinstance(failed, EngineError) and "closed" in str(failed)
 
 
 def test_options_that_begin_alike_are_refused(model):
@@ -281,6 +330,13 @@ def test_rows_are_grouped_by_what_they_share():
     long = list(range(100))
     rows = [[*long, 1], [7, 8, 9], [*long, 2, 3]]
     assert sorted(groups(rows)) == [(2, [1]), (100, [0, 2])]
+
+
+def test_rows_that_begin_alike_are_read_in_parts_of_like_length():
+    long = list(range(1000))
+    rows = [[*long, n, *range(2000, 2000 + (20 if n % 2 else 300))] for n in range(8)]
+    parts = [(shared, [len(rows[n]) for n in part]) for shared, part in groups(rows)]
+    assert parts == [(1000, [1301] * 4), (1000, [1021] * 4)]
 
 
 def test_a_conversion_that_breaks_off_leaves_nothing_half_done(tmp_path):

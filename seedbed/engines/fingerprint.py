@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 
 from seedbed.engines import EngineError, ModelCard
@@ -12,6 +11,7 @@ from seedbed.engines.smollm2 import EMBEDDED, LICENCE, NAME
 from seedbed.engines.smollm2 import revision as embedded_revision
 
 _IN_BLOCKS = 1 << 24  # bytes
+_COMMITS: dict[tuple[str, str], str] = {}
 _TELLING = (".json", ".jinja", ".model", ".txt", ".safetensors")
 
 FILES = "files:"  # how the revision of a folder begins, which is no commit
@@ -33,16 +33,20 @@ def identify(engine: str, model: str, revision: str, licence: str) -> ModelCard:
     return ModelCard(engine, model, commit_of(model, revision), licence)
 
 
-@lru_cache(maxsize=64)  # one process works with one state of a model, whatever is pushed meanwhile
 def commit_of(model: str, revision: str) -> str:
-    """What a branch or tag of a model on the hub stands for now, told by the hub or, offline, by its cache.
+    """What a branch or tag of a model on the hub stands for now, told by the hub or, where it does not, by its cache.
 
-    Unknown it stays what was asked for; loading the model then says why.
+    One process works with one state of a model, whatever is pushed meanwhile. Unknown it stays what was asked for;
+    loading the model then says why.
     """
     from transformers.utils.hub import resolve_revision
 
-    found = resolve_revision(model, revision=revision or None)
-    return str(getattr(found, "resolved", found)) if found else ""
+    for from_cache in () if (model, revision) in _COMMITS else (False, True):
+        found = resolve_revision(model, revision=revision or None, local_files_only=from_cache)
+        if commit := getattr(found, "resolved", None):
+            _COMMITS[model, revision] = str(commit)
+            break
+    return _COMMITS.get((model, revision), revision)
 
 
 def fingerprint(folder: Path) -> str:

@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError
-
 from seedbed.engines import Choice, EngineError, Messages, Reply, Sampling
 
 if TYPE_CHECKING:
@@ -37,6 +35,7 @@ class Job:
     options: tuple[str, ...]
     future: asyncio.Future[Reply | Choice]
     settled: bool = False
+    alone: bool = False  # it failed among others, and is not to be run with them again
     ids: list[int] = field(default_factory=list)
     firsts: list[list[int]] = field(default_factory=list)  # each option's first tokens
     drawn: list[int] = field(default_factory=list)
@@ -88,8 +87,10 @@ class Model:
         try:
             job.ids = self._tokens(job.messages)
             job.firsts = self._firsts(job.options)
-        except (ValueError, TemplateError) as error:
-            job.settle(error if isinstance(error, ValueError) else EngineError(f"chat template: {error}"))
+        except ValueError as error:
+            job.settle(error)
+        except Exception as error:  # a model brings its own template and tokenizer
+            job.settle(EngineError(f"the model's chat template or tokenizer cannot take this prompt: {error!r}"))
         if not job.settled and job.size > self._context:
             new = job.size - len(job.ids)
             job.settle(
@@ -180,7 +181,8 @@ class Model:
         from transformers import DynamicCache
 
         device = self.network.device
-        shared = shared if len(rows) > 1 else len(self._known(rows[0][:shared]))
+        if len(rows) == 1 and shared == len(rows[0]) - 1:  # it shares with nobody here
+            shared = len(self._known(rows[0][:shared]))
         cache = self._prefix(rows[0][:shared]) if shared else DynamicCache()
         if shared and len(rows) > 1:
             cache.batch_repeat_interleave(len(rows))
@@ -278,12 +280,31 @@ def groups(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
                 groups[-1] = joined
                 continue
         groups.append(alone)
-    return groups
+    return [part for group in groups for part in _evened(rows, *group)]
+
+
+def _evened(rows: Sequence[list[int]], shared: int, members: list[int]) -> list[tuple[int, list[int]]]:
+    """The group in parts of like length, each a pass of its own, where that is cheaper than filling up to the longest.
+
+    Its prefix is read once all the same: the second part finds it remembered.
+    """
+    if shared > _REMEMBER:
+        return [(shared, members)]
+    ordered = sorted(members, key=lambda n: len(rows[n]))
+    own = [len(rows[n]) - shared for n in ordered]
+    best: list[tuple[int, int]] = [(0, 0)]  # the least cost of the rows up to here, and where their last part begins
+    for end in range(1, len(own) + 1):
+        best.append(min((best[at][0] + (end - at) * own[end - 1] + _PASS, at) for at in range(end)))
+    parts, end = list[list[int]](), len(own)
+    while end:
+        parts.append(ordered[best[end][1] : end])
+        end = best[end][1]
+    return [(shared, part) for part in parts]
 
 
 def _cost(rows: Sequence[list[int]], group: tuple[int, list[int]]) -> int:
     shared, members = group
-    return shared + len(members) * (max(len(rows[n]) for n in members) - shared) + _PASS
+    return shared + sum(len(rows[n]) - shared for n in members) + _PASS
 
 
 def _common(one: list[int], other: list[int]) -> int:

@@ -29,10 +29,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 logger = logging.getLogger(__name__)
 
 _GATHER = 0.01  # seconds that the thread waits for callers that were resumed together
-# Tokens that a batch may hold, prompts and answers: bounds the memory of keys and values. Halved whenever even so it
-# does not hold a batch, so that the next one does not fail again.
+# Tokens that a batch may hold, prompts and answers: bounds the memory of keys and values. One that does not fit even so
+# halves what it held for the next ones.
 _BUDGET = 24_576
-_LEAST = 512
 
 
 class TransformersEngine:
@@ -62,7 +61,7 @@ class TransformersEngine:
         ordinal: int = 0,
         schema: type[BaseModel] | None = None,
     ) -> Reply:
-        """One answer; what is drawn depends on prompt, ordinal and sampling, not on the batch."""
+        """One answer; what is drawn depends on prompt, ordinal and sampling, but on a GPU also on what runs beside."""
         reply = await self._submit(messages, sampling, ordinal, ())
         assert isinstance(reply, Reply)
         return reply
@@ -104,54 +103,62 @@ class TransformersEngine:
         return await job.future
 
     def _serve(self) -> None:
-        """The thread: loads the model, then runs batch after batch until it is closed."""
+        """The thread: works until the engine is closed; whatever ends it, every caller hears of it."""
+        waiting = list[Job]()
+        try:
+            self._work(waiting)
+            failure = f"the engine of {self._card.model} was closed"
+        except EngineError as error:
+            failure = str(error)
+        except Exception as error:  # else they would wait for ever
+            failure = f"{self._card.model} failed: {error!r}"
+        _refuse(waiting, failure)
+        while not self._closed or not self._inbox.empty():
+            if (job := self._inbox.get()) is not None:
+                _refuse([job], failure)
+
+    def _work(self, waiting: list[Job]) -> None:
+        """Load the model, then answer what comes: on a GPU chats go on while others come, elsewhere in batches."""
         try:
             model = self._load()
-        except Exception as error:  # whatever it is, the callers must hear of it, else they wait for ever
-            failure = EngineError(f"{self._card.model} cannot be loaded: {error}")
-            while (job := self._inbox.get()) is not None:
-                job.settle(failure)
-            return
-        waiting = list[Job]()
-        running = continuous.on_cuda(model)
+        except Exception as error:
+            raise EngineError(f"{self._card.model} cannot be loaded: {error}") from error
+        running = continuous.on_cuda(model, self._batch)
         if running is not None:
             try:
-                self._serve_continuously(model, running, waiting)
+                self._continuously(model, running, waiting)
             except Exception as error:  # whatever it is, batches do without
                 logger.warning("continuous batching of %s failed, batches from here on: %r", self._card.model, error)
-            waiting += running.stop()
+            waiting[:] = [job for job in (*waiting, *running.stop()) if not job.settled]
         while self._take(waiting, model):
-            self._answer(model, _pick(waiting, self._batch, self._room))
-            waiting[:] = [job for job in waiting if not job.settled]
-        waiting += [job for job in self._arrived() if job is not None]  # closed while it was loading
-        _refuse(waiting, f"the engine of {self._card.model} was closed")
+            self._answer(model, waiting)
 
-    def _serve_continuously(self, model: Model, running: Continuous, waiting: list[Job]) -> None:
-        """Chats run on while others come and go, choices are answered between two of their tokens.
+    def _continuously(self, model: Model, running: Continuous, waiting: list[Job]) -> None:
+        """Chats run on while others come and go; choices, and chats that must run alone, between two of their tokens.
 
         Returns when the engine is closed. Raises RuntimeError when continuous batching has died.
         """
         while self._take(waiting, model, block=not running.busy):
             if not running.alive:
                 raise RuntimeError("its thread has ended")
-            choices = [job for job in waiting if job.options]
-            chats = [job for job in waiting if not job.options]
-            waiting[:] = choices
-            for job in chats:
+            for job in [job for job in waiting if running.takes(job)]:
                 running.add(job)
-            failed = running.collect()
-            for jobs in (choices, failed):
-                if jobs:
-                    with running.paused():
-                        self._answer(model, _pick(jobs, self._batch, self._room))
-            waiting[:] = [job for job in choices + failed if not job.settled]
+                waiting.remove(job)
+            waiting += running.collect()
+            if waiting:
+                with running.paused():
+                    self._answer(model, waiting)
 
-    def _answer(self, model: Model, batch: Sequence[Job]) -> None:
+    def _answer(self, model: Model, waiting: list[Job]) -> None:
+        """The next batch of those that wait."""
+        batch = _pick(waiting, self._batch, self._room)
         try:
-            if not _run(model, batch):
-                self._room = max(self._room // 2, _LEAST)
+            if not _run(model, batch) and len(batch) > 1:
+                held = len(batch) * max(job.size for job in batch)
+                self._room = min(self._room, held) // 2
         except Exception as error:  # whatever it is, the callers must hear of it
             _refuse(batch, f"{self._card.model} failed: {error!r}")
+        waiting[:] = [job for job in waiting if not job.settled]
 
     def _load(self) -> Model:
         import torch
@@ -208,15 +215,17 @@ def _pick(waiting: Sequence[Job], limit: int, room: int) -> list[Job]:
     return batch
 
 
-def _run(model: Model, batch: Sequence[Job]) -> bool:
-    """Answers a batch, in halves where the memory does not hold it: then False."""
+def _run(model: Model, batch: Sequence[Job], last: bool = False) -> bool:
+    """Answers a batch, in halves where the memory does not hold it: then False. A `last` try is not repeated."""
     if _fits(model, batch):
         return True
-    model.forget()  # here and not where the error was caught: its traceback holds on to the tensors of the batch
+    model.forget()  # not where the error was caught: its traceback holds on to the tensors of the batch
     left = [job for job in batch if not job.settled]
     if len(left) > 1:
         _run(model, left[: len(left) // 2])
         _run(model, left[len(left) // 2 :])
+    elif left and not last:
+        _run(model, left, last=True)  # with all the memory there is
     else:
         _refuse(left, f"out of memory at one prompt of {batch[0].size} tokens; shorten it or use a smaller model")
     return False
