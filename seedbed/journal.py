@@ -71,6 +71,9 @@ def _locked(file: IO[bytes], kind: portalocker.LockFlags) -> bool:
     return True
 
 
+REMEDY = "Make room on the disk and run the same command again: the calls recorded so far are not made again."
+
+
 class Journal:
     """One run's journal, in segments: a segment goes once its calls are committed."""
 
@@ -86,17 +89,20 @@ class Journal:
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
-            raise StoreError(
-                f"could not write in {self._folder}: {error}. Make room on the disk and run the same command "
-                "again: the calls recorded so far are not made again."
-            ) from error
+            raise StoreError(f"could not write in {self._folder}: {error}. {REMEDY}") from error
 
     def turn(self) -> Path:
-        """Begin a new segment; the closed one may be removed when its calls are committed."""
-        os.close(self._file)
-        closed = self._path()
+        """Begin a new segment; the closed one may be removed when its calls are committed. Raises StoreError."""
+        if self._file < 0:
+            raise StoreError("the journal is closed")
+        old, closed = self._file, self._path()
         self._number += 1
-        self._file = self._open()
+        try:
+            self._file = self._open()
+        except OSError as error:
+            self._number -= 1
+            raise StoreError(f"could not begin another file in {self._folder}: {error}. {REMEDY}") from error
+        os.close(old)
         return closed
 
     def close(self) -> None:

@@ -123,15 +123,22 @@ class Ledger:
         return None if row is None else (await self._block(row // BLOCK)).get(call_id)
 
     async def record(self, row: CallRow, prompt: bytes, request: bytes) -> None:
-        """Make a call durable; commit when enough have come together. Raises StoreError, and stops the run."""
+        """Make a call durable. Raises StoreError, and stops the run: pay for nothing that cannot be recorded."""
         try:
             await self._outbox.add(row, prompt, request)
-            late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
-            if (late or len(self._written) >= FLUSH_ROWS) and not self._flushing.locked():
-                await self.flush()
         except StoreError as error:
-            self.stop(str(error))  # pay for nothing that cannot be recorded
+            self.stop(str(error))
             raise
+
+    async def flush_in_time(self) -> None:
+        """Commit when enough has come together. Raises StoreError, and stops the run."""
+        late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
+        if (late or len(self._written) >= FLUSH_ROWS) and not self._flushing.locked():
+            try:
+                await self.flush()
+            except StoreError as error:
+                self.stop(str(error))
+                raise
 
     def _recorded(self, rows: Sequence[CallRow]) -> None:
         self._written += rows
@@ -313,6 +320,7 @@ class Recorded:
             tally.failed += error is not None
             self._ledger.paid(tokens_in, tokens_out, usd)
             await self._ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
+        await self._ledger.flush_in_time()
         if error is not None:
             raise error
         return row

@@ -130,6 +130,26 @@ def test_on_a_full_disk_what_fits_is_kept_and_each_caller_hears_of_what_does_not
     assert Store(tmp_path).rows("SELECT count(*) AS n FROM calls") == [{"n": 3}]
 
 
+def test_where_no_new_file_can_be_begun_the_run_stops_and_the_old_one_is_taken_in_later(tmp_path, monkeypatch):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    async def asked(engine):
+        answer = await engine.chat(ASK, step="question")
+        monkeypatch.setattr(Journal, "_open", full)
+        with pytest.raises(StoreError, match="Make room on the disk"):
+            await engine._ledger.flush()
+        await engine.chat(asks(2), step="question")  # goes into the old file
+        monkeypatch.undo()
+        return answer
+
+    first, _ = talk(tmp_path, Counting(), asked, close=False)
+    engine = Counting()
+    again, _ = talk(tmp_path, engine, lambda e: e.chat(ASK, step="question"), run="run2")
+    talk(tmp_path, engine, lambda e: e.chat(asks(2), step="question"), run="run3")
+    assert again == first and engine.calls == 0
+
+
 def test_a_line_torn_by_the_kill_is_passed_over(tmp_path):
     talk(tmp_path, Counting(), lambda e: e.chat(ASK, step="question"), close=False)
     [segment] = (tmp_path / "journal").glob("*.jsonl")

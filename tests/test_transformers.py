@@ -10,12 +10,14 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from seedbed.engines import Choice, EngineError, Reply, Sampling, continuous, smollm2
 from seedbed.engines import forward as forward_module
+from seedbed.engines.fingerprint import commit_of
 from seedbed.engines.forward import groups
 from seedbed.engines.transformers import TransformersEngine
 from seedbed.records import Message
@@ -157,6 +159,18 @@ def test_a_prompt_that_the_memory_never_holds_fails_alone(monkeypatch):
     assert isinstance(long, EngineError) and "out of memory at one prompt of 5" in str(long)
 
 
+def test_a_row_that_does_not_fit_is_tried_once_more_with_all_the_memory_there_is(other, monkeypatch):
+    forward, faults = forward_module.Model._forward, [MemoryError()]
+
+    def full_once(self, ids, mask, cache):
+        if faults:
+            raise faults.pop()
+        return forward(self, ids, mask, cache)
+
+    monkeypatch.setattr(forward_module.Model, "_forward", full_once)
+    assert "Paris" in other.chats([(user(QUESTIONS[0]), GREEDY, 0)])[0].text and not faults
+
+
 def test_after_a_batch_that_did_not_fit_the_next_ones_are_smaller(other, monkeypatch):
     calls = [(user(STORY), WARM, n) for n in range(8)]
     small = Small(monkeypatch, 4, MemoryError)
@@ -227,6 +241,14 @@ def test_where_continuous_batching_dies_batches_take_over(running, monkeypatch):
     assert [reply.tokens_out for reply in replies] == [12, 13, 14, 15, 16, 17] and chosen.mass > 0
     assert len(steps) == 6 and not begun[0].alive
     assert "Paris" in rolling.chats([(user(QUESTIONS[0]), GREEDY, 0)])[0].text
+
+
+@pytest.mark.parametrize(("device", "attention"), [("cpu", "sdpa"), ("cuda", "eager"), ("cuda", "sdpa")])
+def test_continuous_batching_begins_only_where_it_can(device, attention):
+    """Not on a CPU, not with an attention that it would change under the choices, not where transformers has none."""
+    config = SimpleNamespace(_attn_implementation=attention)
+    network = SimpleNamespace(device=SimpleNamespace(type=device), config=config)
+    assert continuous.on_cuda(SimpleNamespace(network=network, ends={2}), 8) is None  # type: ignore[arg-type]
 
 
 def test_what_the_pages_do_not_hold_runs_alone(running):
@@ -316,6 +338,16 @@ def test_a_model_of_the_hub_is_known_by_its_commit_and_not_by_a_branch_that_move
     assert done.stdout.split() == ["a" * 40, "a" * 40, "v2"]
 
 
+def test_where_the_hub_refuses_to_say_the_cache_says_which_commit_it_is(monkeypatch):
+    from transformers.utils import hub
+
+    def refused(model, revision=None, local_files_only=False):
+        return SimpleNamespace(resolved="c" * 40) if local_files_only else revision
+
+    monkeypatch.setattr(hub, "resolve_revision", refused)
+    assert commit_of("own/refused", "main") == "c" * 40
+
+
 def test_a_model_that_cannot_be_loaded_fails_every_call(tmp_path):
     async def calls() -> list[BaseException | Reply]:
         async with TransformersEngine(tmp_path) as engine:
@@ -337,6 +369,14 @@ def test_rows_that_begin_alike_are_read_in_parts_of_like_length():
     rows = [[*long, n, *range(2000, 2000 + (20 if n % 2 else 300))] for n in range(8)]
     parts = [(shared, [len(rows[n]) for n in part]) for shared, part in groups(rows)]
     assert parts == [(1000, [1301] * 4), (1000, [1021] * 4)]
+
+
+def test_a_row_that_is_like_no_other_takes_nothing_from_those_that_are():
+    one, other = list(range(1000)), list(range(5000, 6000))
+    rows = [[3, *one, 7], *([3, *other, n, *range(20 * n)] for n in range(7))]
+    parts = groups(rows)
+    assert (1001, [0]) in parts
+    assert {shared for shared, members in parts if 0 not in members} == {1001}
 
 
 def test_a_conversion_that_breaks_off_leaves_nothing_half_done(tmp_path):

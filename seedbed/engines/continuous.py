@@ -92,9 +92,8 @@ class Continuous:
         )
         self._jobs[name] = job
 
-    def collect(self) -> list[Job]:
-        """Settle the chats that have ended, after a moment's wait for one; the ones that failed, to be run `alone`."""
-        failed = list[Job]()
+    def collect(self, waiting: list[Job]) -> None:
+        """Settle the chats that have ended, after a moment's wait for one; the failed join `waiting`, to run alone."""
         result = self._manager.get_result(timeout=_LOOK) if self._jobs else None
         while result is not None:
             job = self._jobs.get(result.request_id) if result.is_finished() else None
@@ -104,13 +103,12 @@ class Continuous:
                     self._model.finish(job)
                 else:
                     job.alone = True
-                    failed.append(job)
+                    waiting.append(job)
                 del self._jobs[result.request_id]
             result = self._manager.get_result(timeout=0.0)
         for name in [name for name, job in self._jobs.items() if job.future.cancelled()]:
             del self._jobs[name]
             self._manager.cancel_request(name)
-        return failed
 
     @contextmanager
     def paused(self) -> Iterator[None]:

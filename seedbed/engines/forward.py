@@ -11,7 +11,9 @@ import hashlib
 import random
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from seedbed.engines import Choice, EngineError, Messages, Reply, Sampling
@@ -54,9 +56,8 @@ class Job:
     def settle(self, outcome: Reply | Choice | Exception) -> None:
         """Hands the outcome to the caller's loop; that the caller has gone is no error."""
         self.settled = True
-        loop = self.future.get_loop()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, self.future, outcome)
+        with suppress(RuntimeError):  # the loop is closed
+            self.future.get_loop().call_soon_threadsafe(_resolve, self.future, outcome)
 
 
 def _resolve(future: asyncio.Future[Reply | Choice], outcome: Reply | Choice | Exception) -> None:
@@ -181,8 +182,9 @@ class Model:
         from transformers import DynamicCache
 
         device = self.network.device
-        if len(rows) == 1 and shared == len(rows[0]) - 1:  # it shares with nobody here
-            shared = len(self._known(rows[0][:shared]))
+        if len(rows) == 1:
+            known = len(self._known(rows[0][:-1]))
+            shared = known if shared == len(rows[0]) - 1 else max(shared, known)  # the former shares with nobody here
         cache = self._prefix(rows[0][:shared]) if shared else DynamicCache()
         if shared and len(rows) > 1:
             cache.batch_repeat_interleave(len(rows))
@@ -269,18 +271,27 @@ def _draw(logits: Tensor, jobs: Sequence[Job]) -> list[int]:
 
 
 def groups(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
-    """Rows that had better be read together: the length of their common prefix, and their numbers."""
-    groups: list[tuple[int, list[int]]] = []
-    for n in sorted(range(len(rows)), key=rows.__getitem__):
-        alone = (len(rows[n]) - 1, [n])
-        if groups:
-            shared, members = groups[-1]
-            joined = (min(shared, _common(rows[members[0]], rows[n]), alone[0]), [*members, n])
-            if _cost(rows, joined) <= _cost(rows, groups[-1]) + _cost(rows, alone):
-                groups[-1] = joined
-                continue
-        groups.append(alone)
-    return [part for group in groups for part in _evened(rows, *group)]
+    """Rows that had better be read together: the length of their common prefix, and their numbers.
+
+    Sorted rows are cut into groups so that the least is read in all: each group's prefix once, and a pass for each.
+    """
+    order = sorted(range(len(rows)), key=rows.__getitem__)
+    alike = [_common(rows[one], rows[next_]) for one, next_ in pairwise(order)]
+    best = [(0, 0, 0)]  # the least cost of the rows up to here, where their last group begins, and its prefix
+    for end in range(1, len(order) + 1):
+        tokens, shared, found = 0, len(rows[order[end - 1]]) - 1, list[tuple[int, int, int]]()
+        for begin in reversed(range(end)):
+            tokens += len(rows[order[begin]])
+            if begin + 1 < end:
+                shared = min(shared, alike[begin], len(rows[order[begin]]) - 1)
+            found.append((best[begin][0] + tokens - (end - begin - 1) * shared + _PASS, begin, shared))
+        best.append(min(found))
+    cut, end = list[tuple[int, list[int]]](), len(order)
+    while end:
+        _, begin, shared = best[end]
+        cut += _evened(rows, shared, order[begin:end])
+        end = begin
+    return cut
 
 
 def _evened(rows: Sequence[list[int]], shared: int, members: list[int]) -> list[tuple[int, list[int]]]:
@@ -300,11 +311,6 @@ def _evened(rows: Sequence[list[int]], shared: int, members: list[int]) -> list[
         parts.append(ordered[best[end][1] : end])
         end = best[end][1]
     return [(shared, part) for part in parts]
-
-
-def _cost(rows: Sequence[list[int]], group: tuple[int, list[int]]) -> int:
-    shared, members = group
-    return shared + sum(len(rows[n]) - shared for n in members) + _PASS
 
 
 def _common(one: list[int], other: list[int]) -> int:

@@ -130,6 +130,7 @@ class TransformersEngine:
             except Exception as error:  # whatever it is, batches do without
                 logger.warning("continuous batching of %s failed, batches from here on: %r", self._card.model, error)
             waiting[:] = [job for job in (*waiting, *running.stop()) if not job.settled]
+            self._room = _BUDGET  # what did not fit beside the pages may do so now
         while self._take(waiting, model):
             self._answer(model, waiting)
 
@@ -144,16 +145,17 @@ class TransformersEngine:
             for job in [job for job in waiting if running.takes(job)]:
                 running.add(job)
                 waiting.remove(job)
-            waiting += running.collect()
+            running.collect(waiting)
             if waiting:
                 with running.paused():
                     self._answer(model, waiting)
 
     def _answer(self, model: Model, waiting: list[Job]) -> None:
         """The next batch of those that wait."""
-        batch = _pick(waiting, self._batch, self._room)
+        batch, refused = _pick(waiting, self._batch, self._room), list[Job]()
         try:
-            if not _run(model, batch) and len(batch) > 1:
+            # A row that is too large by itself says nothing of batches.
+            if not _run(model, batch, refused) and len(batch) > 1 and not refused:
                 held = len(batch) * max(job.size for job in batch)
                 self._room = min(self._room, held) // 2
         except Exception as error:  # whatever it is, the callers must hear of it
@@ -168,6 +170,8 @@ class TransformersEngine:
         here = folder.is_dir()
         name = str(folder) if here else self._model
         revision = None if here else commit_of(self._model, self._revision) or None
+        if revision and revision != self._card.revision:
+            raise EngineError("at first nobody said which commit of it this is, now the hub does: run again")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
@@ -215,19 +219,23 @@ def _pick(waiting: Sequence[Job], limit: int, room: int) -> list[Job]:
     return batch
 
 
-def _run(model: Model, batch: Sequence[Job], last: bool = False) -> bool:
-    """Answers a batch, in halves where the memory does not hold it: then False. A `last` try is not repeated."""
+def _run(model: Model, batch: Sequence[Job], refused: list[Job], last: bool = False) -> bool:
+    """Answers a batch, in halves where the memory does not hold it: then False. A `last` try is not repeated.
+
+    Rows that it never holds are settled so, and `refused`.
+    """
     if _fits(model, batch):
         return True
     model.forget()  # not where the error was caught: its traceback holds on to the tensors of the batch
     left = [job for job in batch if not job.settled]
     if len(left) > 1:
-        _run(model, left[: len(left) // 2])
-        _run(model, left[len(left) // 2 :])
+        _run(model, left[: len(left) // 2], refused)
+        _run(model, left[len(left) // 2 :], refused)
     elif left and not last:
-        _run(model, left, last=True)  # with all the memory there is
+        _run(model, left, refused, last=True)  # with all the memory there is
     else:
         _refuse(left, f"out of memory at one prompt of {batch[0].size} tokens; shorten it or use a smaller model")
+        refused += left
     return False
 
 
