@@ -192,7 +192,7 @@ def running(model, other, monkeypatch):
 
 
 def test_continuous_batching_says_what_batches_say(model, running):
-    """On a CPU, where it is slow; the likeliest tokens are the same, and each row has its own length and heat."""
+    """On a CPU; the likeliest tokens are the same, and each row has its own length and heat."""
     calls = [(user(QUESTIONS[0]), GREEDY, 0), (user(STORY), Sampling(0, 1, 3), 0)]
     expected, choice = model.chats(calls), model.choose(user("Is water wet? yes or no"), ["yes", "no"])
     rolling, begun = running

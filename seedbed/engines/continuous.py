@@ -2,7 +2,7 @@
 
 On a GPU that keeps every slot busy, and keys and values lie in pages, so that what rows hold and not what they may come
 to hold bounds how many run at once.
-On a CPU it is many times slower than batches. What a row draws comes from the device's one generator: it depends on
+On a CPU it takes three quarters longer than batches. What a row draws comes from the device's one generator: it depends on
 what runs beside it, and only the ledger repeats it.
 """
 
