@@ -1,8 +1,8 @@
 """Chats by transformers' continuous batching, the machinery of its `generate_batch`: rows join and leave at any token.
 
 On a GPU that keeps every slot busy, and keys and values lie in pages, so that what rows hold and not what they may come
-to hold bounds how many run at once. On a CPU it takes three quarters longer than batches. What a row draws comes from the
-device's one generator: it depends on what runs beside it, and only the ledger repeats it.
+to hold bounds how many run at once. On a CPU it takes three quarters longer than batches. What a row draws comes from
+the device's one generator: it depends on what runs beside it, and only the ledger repeats it.
 """
 
 from __future__ import annotations
