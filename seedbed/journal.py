@@ -71,7 +71,7 @@ def _locked(file: IO[bytes], kind: portalocker.LockFlags) -> bool:
     return True
 
 
-REMEDY = "Make room on the disk and run the same command again: the calls recorded so far are not made again."
+_REMEDY = "Make room on the disk and run the same command again: the calls recorded so far are not made again."
 
 
 class Journal:
@@ -89,7 +89,7 @@ class Journal:
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
-            raise StoreError(f"could not write in {self._folder}: {error}. {REMEDY}") from error
+            raise StoreError(f"could not write in {self._folder}: {error}. {_REMEDY}") from error
 
     def turn(self) -> Path:
         """Begin a new segment; the closed one may be removed when its calls are committed. Raises StoreError."""
@@ -101,7 +101,7 @@ class Journal:
             self._file = self._open()
         except OSError as error:
             self._number -= 1
-            raise StoreError(f"could not begin another file in {self._folder}: {error}. {REMEDY}") from error
+            raise StoreError(f"could not begin another file in {self._folder}: {error}. {_REMEDY}") from error
         os.close(old)
         return closed
 

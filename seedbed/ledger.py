@@ -123,12 +123,8 @@ class Ledger:
         return None if row is None else (await self._block(row // BLOCK)).get(call_id)
 
     async def record(self, row: CallRow, prompt: bytes, request: bytes) -> None:
-        """Make a call durable. Raises StoreError, and stops the run: pay for nothing that cannot be recorded."""
-        try:
-            await self._outbox.add(row, prompt, request)
-        except StoreError as error:
-            self.stop(str(error))
-            raise
+        """Make a call durable. Raises StoreError, and the run stops: pay for nothing that cannot be recorded."""
+        await self._outbox.add(row, prompt, request)
 
     async def flush_in_time(self) -> None:
         """Commit when enough has come together. Raises StoreError, and stops the run."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.engines import ModelCard
-from seedbed.engines.fingerprint import commit_of, identify
-from seedbed.engines.smollm2 import EMBEDDED, embedded_model, quiet
+from seedbed.engines.fingerprint import commit_of, folder_of, identify
+from seedbed.engines.smollm2 import EMBEDDED, quiet
 from seedbed.errors import InputError
 from trainer.options import Training
 
@@ -73,7 +73,7 @@ def load(training: Training) -> Pretrained:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     here = locate(training.model)
-    name = str(_folder(training.model)) if here else training.model
+    name = str(folder_of(training.model) or training.model)
     revision = None if here else commit_of(training.model, training.revision) or None
     on_gpu = torch.cuda.is_available()
     in_bf16 = on_gpu and torch.cuda.is_bf16_supported()
@@ -108,10 +108,6 @@ def lora(training: Training) -> LoraConfig:
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )
-
-
-def _folder(model: str) -> Path:
-    return embedded_model() if model == EMBEDDED else Path(model).expanduser()
 
 
 def _card(training: Training, here: bool) -> ModelCard:

@@ -17,8 +17,8 @@ from seedbed.engines.forward import Job, Model
 if TYPE_CHECKING:
     from transformers import ContinuousBatchingConfig
 
-GREEDY = 1e-4, 0.0  # temperature and nucleus that leave one token, also where two tie in half precision
-MEMORY = 0.6  # of what the model leaves free, for pages, masks and working space; choices need some of the rest
+_GREEDY = 1e-4, 0.0  # temperature and nucleus that leave one token, also where two tie in half precision
+_MEMORY = 0.6  # of what the model leaves free, for pages, masks and working space; choices need some of the rest
 _LOOK = 0.01  # seconds between two looks at the callers
 _END = 30.0  # seconds that its thread may take to end
 
@@ -35,7 +35,7 @@ def on_cuda(model: Model, rows: int) -> Continuous | None:
     from transformers import ContinuousBatchingConfig
 
     try:
-        return Continuous(model, ContinuousBatchingConfig(max_memory_percent=MEMORY, max_requests_per_batch=rows))
+        return Continuous(model, ContinuousBatchingConfig(max_memory_percent=_MEMORY, max_requests_per_batch=rows))
     except Exception as error:  # whatever it is, batches do without
         logger.warning("no continuous batching, batches instead: %r", error)
         return None
@@ -80,7 +80,7 @@ class Continuous:
         """Put a chat under way."""
         self._added += 1
         name, drawn = f"chat-{self._added}", job.sampling
-        heat, nucleus = (drawn.temperature, drawn.top_p) if drawn.temperature else GREEDY
+        heat, nucleus = (drawn.temperature, drawn.top_p) if drawn.temperature else _GREEDY
         self._manager.add_request(
             job.ids,
             request_id=name,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from seedbed.engines import EngineError, ModelCard
-from seedbed.engines.smollm2 import EMBEDDED, LICENCE, NAME
+from seedbed.engines.smollm2 import EMBEDDED, LICENCE, NAME, embedded_model
 from seedbed.engines.smollm2 import revision as embedded_revision
 
 _IN_BLOCKS = 1 << 24  # bytes
@@ -31,6 +31,12 @@ def identify(engine: str, model: str, revision: str, licence: str) -> ModelCard:
         except OSError as error:
             raise EngineError(f"the model in {folder} cannot be read: {error}") from error
     return ModelCard(engine, model, commit_of(model, revision), licence)
+
+
+def folder_of(model: str) -> Path | None:
+    """Where a model lies on this machine; the embedded one is unpacked (half a minute, once). None for the hub's."""
+    folder = embedded_model() if model == EMBEDDED else Path(model).expanduser()
+    return folder.resolve() if folder.is_dir() else None
 
 
 def commit_of(model: str, revision: str) -> str:

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 
 from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling, continuous
 from seedbed.engines.continuous import Continuous
-from seedbed.engines.fingerprint import commit_of, identify
+from seedbed.engines.fingerprint import commit_of, folder_of, identify
 from seedbed.engines.forward import Job, Model
-from seedbed.engines.smollm2 import EMBEDDED, embedded_model, quiet
+from seedbed.engines.smollm2 import EMBEDDED, quiet
 
 # torch's threads, asleep while they wait and not spinning: beside another busy process the same answers took 97 s
 # spinning and 23 s so (two cores). Read when torch is first imported, which is later than here.
@@ -166,10 +166,9 @@ class TransformersEngine:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        folder = embedded_model() if self._model == EMBEDDED else Path(self._model).expanduser()
-        here = folder.is_dir()
-        name = str(folder) if here else self._model
-        revision = None if here else commit_of(self._model, self._revision) or None
+        folder = folder_of(self._model)
+        name = str(folder or self._model)
+        revision = None if folder else commit_of(self._model, self._revision) or None
         if revision and revision != self._card.revision:
             raise EngineError("at first nobody said which commit of it this is, now the hub does: run again")
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -17,8 +17,7 @@ from pathlib import Path
 import orjson
 
 from seedbed.engines import EngineError, ModelCard
-from seedbed.engines.fingerprint import commit_of, digest, identify
-from seedbed.engines.smollm2 import EMBEDDED, embedded_model
+from seedbed.engines.fingerprint import commit_of, digest, folder_of, identify
 from seedbed.vllm_recipe import VllmModel
 
 PYTHON = "SEEDBED_VLLM"
@@ -100,10 +99,7 @@ class Launch:
     def prepare(cls, model: VllmModel, card: ModelCard) -> Launch:
         """Look for vLLM and the model; the embedded one is unpacked (half a minute, once). Raises EngineError."""
         installed = find_vllm()
-        if model.model == EMBEDDED:
-            return cls(model, card, installed, embedded_model())
-        folder = Path(model.model).expanduser()
-        return cls(model, card, installed, folder.resolve() if folder.is_dir() else None)
+        return cls(model, card, installed, folder_of(model.model))
 
     @property
     def asked_for(self) -> str:

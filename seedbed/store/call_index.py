@@ -22,7 +22,7 @@ class CallIndex:
             ).fetchnumpy()
         self._keys: npt.NDArray[np.uint64] = np.asarray(found["key"], dtype=np.uint64)
         self._rows: npt.NDArray[np.int64] = np.asarray(found["row"], dtype=np.int64)
-        self._search = memoryview(self._keys.data)  # a quarter of the price of asking NumPy for one key
+        self._search = self._keys.data  # a quarter of the price of asking NumPy for one key
         self._tail: dict[int, int] = {}
 
     def __len__(self) -> int:
