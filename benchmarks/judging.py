@@ -87,7 +87,7 @@ async def written(engine: TransformersEngine, prompts: Sequence[Messages]) -> tu
     """Ratings written out, and how many tokens that took."""
     replies = await asyncio.gather(*(engine.chat(one, Sampling(0, 1, 48), step="rating") for one in prompts))
     found = [re.search(r"[1-5]", reply.text) for reply in replies]
-    return [float(digit[0]) if digit else 1.0 for digit in found], sum(reply.tokens_out for reply in replies)
+    return [float(digit[0]) if digit else 1.0 for digit in found], sum(reply.tokens_out or 0 for reply in replies)
 
 
 async def one_token(engine: TransformersEngine, prompts: Sequence[Messages]) -> tuple[Scores, int]:

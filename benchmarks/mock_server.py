@@ -62,6 +62,10 @@ LOGPROBS = [
     [{"token": token, "logprob": log(p)} for token, p in zip(CHOICES, chances, strict=True)]
     for chances in (FAVOURABLE, UNFAVOURABLE)
 ]
+FROM_ZERO = [  # where a prompt asks for 0, 1 or 2
+    [{"token": str(n), "logprob": log(p)} for n, p in enumerate(chances)]
+    for chances in ((0.03, 0.15, 0.8), (0.6, 0.3, 0.08))
+]
 
 
 def sentence(dice: bytes) -> str:
@@ -132,8 +136,8 @@ def completion(body: bytes, seed: bytes, flags: argparse.Namespace) -> bytes:
     request = orjson.loads(body)
     choice: dict[str, object] = {"index": 0, "finish_reason": "stop"}
     if request.get("logprobs"):
-        text = "no" if seed[0] < POOR else "yes"
-        choice["logprobs"] = {"content": [{"token": text, "top_logprobs": LOGPROBS[seed[0] < POOR]}]}
+        text, odds = "no" if seed[0] < POOR else "yes", FROM_ZERO if b"Say 0 if" in body else LOGPROBS
+        choice["logprobs"] = {"content": [{"token": text, "top_logprobs": odds[seed[0] < POOR]}]}
     else:
         text = text_of(request, seed, flags)
     choice["message"] = {"role": "assistant", "content": text}

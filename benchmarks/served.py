@@ -23,7 +23,8 @@ from seedbed.engines import EngineError, Messages, Sampling
 from seedbed.engines.smollm2 import EMBEDDED
 from seedbed.engines.vllm import VllmEngine
 from seedbed.journal import lease
-from seedbed.ledger import Ledger, Recorded
+from seedbed.ledger import Ledger
+from seedbed.recorded import Recorded
 from seedbed.store import Store
 from seedbed.vllm_recipe import VllmModel
 
@@ -47,7 +48,7 @@ async def through(engine: VllmEngine, home: Path, asked: list[Messages]) -> floa
         replies = await asyncio.gather(*(recorded.chat(one, Sampling(0, 1, TOKENS), step="story") for one in asked))
         await ledger.close()
     store.close()
-    return sum(reply.tokens_out for reply in replies) / (time.perf_counter() - began)
+    return sum(reply.tokens_out or 0 for reply in replies) / (time.perf_counter() - began)
 
 
 async def bare(engine: VllmEngine, asked: list[Messages]) -> float:

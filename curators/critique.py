@@ -17,6 +17,7 @@ from seedbed.engines import Engine, Engines, Sampling
 from seedbed.pairwise import COMPARE, RUBRIC, Criterion
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Frozen, Revision, Sample, Verdict
+from seedbed.room import REMARK
 
 CRITIQUE = """\
 [system]
@@ -167,12 +168,13 @@ async def look(content: Content, judge: Engine, options: Critique) -> Look:
     values = {"rubric": options.rubric, "question": question, "answer": answer}
     mark = fence(question + answer)
     asked = render(options.prompts.critique, mark=mark, reviews=REVIEWS, **values)
-    said = await judge.chat(asked, Sampling(temperature=0, max_tokens=60), step="critique")
-    mark = fence(question + answer + said.text)
-    scored = render(options.prompts.score, mark=mark, levels=LEVELS, critique=said.text, **values)
+    said = await judge.chat(asked, Sampling(temperature=0, max_tokens=REMARK), step="critique")
+    words = said.words("critique")
+    mark = fence(question + answer + words)
+    scored = render(options.prompts.score, mark=mark, levels=LEVELS, critique=words, **values)
     choice = await judge.choose(scored, ["1", "2", "3", "4", "5"], step="critique_score")
     calls = tuple(call for call in (said.call_id, choice.call_id) if call)
-    return Look(said.text, choice.expected(), calls)
+    return Look(words, choice.expected(), calls)
 
 
 def _told(first: Look, attempt: Attempt, second: Look | None, keep_at: float) -> str:

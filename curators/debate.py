@@ -20,6 +20,7 @@ from seedbed.engines import Engine, Engines, Messages, Reply, Sampling
 from seedbed.pairwise import COMPARE, RUBRIC, Comparison, Criterion, both_orders, compare
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Frozen, Revision, Sample, Verdict
+from seedbed.room import of_words
 
 CLAIM = """\
 [system]
@@ -205,7 +206,7 @@ async def _hold(hearing: Hearing, engines: Engines) -> None:
     for number in range(1, options.rounds + 1):
         said = await asyncio.gather(*(_argue(hearing, side, engines.model) for side in ("for", "against")))
         for side, reply in zip(("for", "against"), said, strict=True):
-            hearing.turns += (checked(reply.text, hearing.content, number, side),)
+            hearing.turns += (checked(reply.words("debate_argument"), hearing.content, number, side),)
             hearing.calls += [reply.call_id] if reply.call_id else []
     hearing.ruling = await both_orders(engines.judge, lambda front: _case(hearing, front), "debate_ruling")
     hearing.calls += hearing.ruling.call_ids
@@ -217,7 +218,7 @@ async def _argue(hearing: Hearing, side: str, debater: Engine) -> Reply:
     text, options = hearing.content.laid_out(), hearing.options
     values = {"position": _positions(hearing.content)[side], "words": options.words, "side": side}
     asked = render(options.prompts.argue, mark=fence(text), text=text, turns=hearing.turns, **values)
-    sampling = Sampling(temperature=0, max_tokens=2 * options.words)
+    sampling = Sampling(temperature=0, max_tokens=of_words(options.words))
     return await debater.chat(asked, sampling, step="debate_argument")
 
 

@@ -23,6 +23,11 @@ class Seen:
     def __init__(self, hashes: npt.NDArray[np.uint64]) -> None:
         self._hashes = np.unique(hashes)
 
+    def forget(self, hashes: npt.NDArray[np.uint64]) -> None:
+        """These may come again: their rows were let through and then had no answer to the end."""
+        if len(hashes):
+            self._hashes = np.setdiff1d(self._hashes, hashes)
+
     def new(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
         """Which of these, in order, are the first of their text; they count as seen from now on."""
         first = np.zeros(len(hashes), dtype=np.bool_)

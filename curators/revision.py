@@ -15,6 +15,7 @@ from seedbed.engines import Engines, Sampling
 from seedbed.pairwise import Comparison, Criterion, compare
 from seedbed.prompts import fence, render
 from seedbed.records import Content, Revision, Sample, Verdict
+from seedbed.room import like
 
 PAIR = "preference"
 
@@ -36,7 +37,7 @@ Outcome = Literal["won", "lost", "tie", "unchanged", "unusable"]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What came of one try. `unusable` is empty, cut off or with the marks in it; it is not judged."""
+    """What came of one try. `unusable` is empty, refused, cut off or with the marks in it; it is not judged."""
 
     answer: str
     outcome: Outcome
@@ -76,10 +77,10 @@ async def revise(content: Content, fault: str, engines: Engines, template: str, 
     request, author = content.prompt(), engines.model.card.model
     mark = fence(request + content.answer + fault)
     asked = render(template, mark=mark, request=request, answer=content.answer, fault=fault)
-    room = min(1024, 64 + 4 * len(content.answer.split()))  # tokens: twice the answer's length, and some air
-    reply = await engines.model.chat(asked, Sampling(temperature=0, max_tokens=room), step="revise")
+    sampling = Sampling(temperature=0, max_tokens=like([content.answer]))
+    reply = await engines.model.chat(asked, sampling, step="revise")
     answer, calls = reply.text.strip(), tuple(call for call in (reply.call_id,) if call)
-    if not answer or reply.finish == "length" or mark in answer:
+    if not answer or reply.cut or reply.refusal or mark in answer:
         return Attempt(answer, "unusable", None, author, calls)
     if " ".join(answer.split()) == " ".join(content.answer.split()):
         return Attempt(answer, "unchanged", None, author, calls)

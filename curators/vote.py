@@ -15,6 +15,7 @@ from seedbed.engines import Engine, Engines, Sampling
 from seedbed.pairwise import RUBRIC
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Frozen, Sample, Verdict
+from seedbed.room import REMARK
 
 CONSIDER = """\
 [system]
@@ -69,7 +70,9 @@ async def _cast(content: Content, judge: Engine, options: Vote, n: int) -> tuple
     text = content.laid_out()
     values = {"rubric": options.rubric, "grounded": bool(content.context), "text": text}
     asked = render(options.prompts.consider, mark=fence(text), **values)
-    review = await judge.chat(asked, Sampling(options.temperature, 0.95, 80), step="vote_review", ordinal=n)
-    asked = render(options.prompts.decide, mark=fence(text + review.text), review=review.text, **values)
+    sampling = Sampling(options.temperature, max_tokens=REMARK)
+    said = await judge.chat(asked, sampling, step="vote_review", ordinal=n)
+    review = said.words("vote_review")
+    asked = render(options.prompts.decide, mark=fence(text + review), review=review, **values)
     choice = await judge.choose(asked, ["yes", "no"], step="vote")
-    return choice.probabilities["yes"], review.text, (review.call_id, choice.call_id)
+    return choice.probabilities["yes"], review, (said.call_id, choice.call_id)

@@ -8,43 +8,51 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seedbed.asking import Ways
 from seedbed.engines import Engine, EngineError, Engines, ModelCard
-from seedbed.ledger import Ledger, Recorded
+from seedbed.engines.smollm2 import EMBEDDED
+from seedbed.ledger import Ledger
 from seedbed.prices import Price, listed_price
 from seedbed.recipe import HttpModel, Recipe, TransformersModel
+from seedbed.recorded import Recorded
 from seedbed.vllm_recipe import VllmModel
 
 if TYPE_CHECKING:
     from seedbed.engines.http import HttpEngine
 
-BATCH_CALLS = 10_000  # more than the rows under way need
+EMBEDDED_ROOM = 160  # tokens
+BATCH_CALLS = 50_000  # as many as a batch holds: each wave of them may take a day
 
 AnyModel = TransformersModel | HttpModel | VllmModel
 
 
 async def open_all(recipe: Recipe, stack: AsyncExitStack, home: Path) -> Engines:
     """Each model of the recipe once, however often it is named; batches that are under way are kept in `home`."""
-    opened: dict[AnyModel, Engine] = {}
-    for model in _named(recipe):
-        if model not in opened:
-            opened[model] = await stack.enter_async_context(open_engine(model, home))
-    writer, judge, *more = (opened[model] for model in _named(recipe))
+    opened: dict[str, Engine] = {}
+    for model in recipe.models:
+        if _told(model) not in opened:
+            opened[_told(model)] = await stack.enter_async_context(open_engine(model, home))
+    writer, judge, *more = (opened[_told(model)] for model in recipe.models)
     return Engines(writer, judge, tuple(more))
 
 
-def _named(recipe: Recipe) -> tuple[AnyModel, ...]:
-    return (recipe.model, recipe.judge or recipe.model, *recipe.pool)
+def _told(model: AnyModel) -> str:
+    """A model as the recipe tells it, to find it again by."""
+    return model.model_dump_json()
 
 
 def places(recipe: Recipe) -> int:
     """How many calls the recipe's models take at once in all."""
-    return sum(map(_at_once, dict.fromkeys(_named(recipe))))
+    return sum(map(_at_once, {_told(model): model for model in recipe.models}.values()))
 
 
 def recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> Engines:
     """The engines with the ledger before each."""
-    named = list(zip((engines.model, engines.judge, *engines.more), _named(recipe), strict=True))
-    wrapped = {engine: Recorded(engine, ledger, run_id, _at_once(model), price_of(model)) for engine, model in named}
+    named = list(zip((engines.model, engines.judge, *engines.more), recipe.models, strict=True))
+    wrapped = {
+        engine: Recorded(engine, ledger, run_id, _at_once(model), price_of(model), ways_of(model))
+        for engine, model in named
+    }
     model, judge, *more = (wrapped[engine] for engine, _ in named)
     return Engines(model, judge, tuple(more))
 
@@ -52,6 +60,13 @@ def recorded(engines: Engines, recipe: Recipe, ledger: Ledger, run_id: str) -> E
 def _at_once(model: AnyModel) -> int:
     """How many calls of the run a model may have before it: a batch takes all there are."""
     return BATCH_CALLS if isinstance(model, HttpModel) and model.batch else model.concurrency
+
+
+def ways_of(model: AnyModel) -> Ways:
+    """How the calls of its steps are asked. The embedded model seldom stops by itself: its answers have little room."""
+    if isinstance(model, TransformersModel) and model.model == EMBEDDED and model.max_tokens is None:
+        model = model.model_copy(update={"max_tokens": EMBEDDED_ROOM})
+    return Ways(model, model.omit if isinstance(model, HttpModel) else ())
 
 
 def price_of(model: AnyModel) -> Price | None:
@@ -63,7 +78,7 @@ def price_of(model: AnyModel) -> Price | None:
 
 def unpriced(recipe: Recipe) -> list[str]:
     """The recipe's models whose price nobody knows."""
-    return list(dict.fromkeys(model.model for model in _named(recipe) if price_of(model) is None))
+    return list(dict.fromkeys(model.model for model in recipe.models if price_of(model) is None))
 
 
 def cards(engines: Engines) -> dict[str, ModelCard]:
@@ -86,16 +101,26 @@ def open_engine(model: AnyModel, home: Path | None = None) -> AbstractAsyncConte
         return VllmEngine(model)
     from seedbed.engines.transformers import TransformersEngine
 
-    return TransformersEngine(model.model, revision=model.revision, licence=model.licence, batch=model.concurrency)
+    return TransformersEngine(
+        model.model, revision=model.revision, licence=model.licence, batch=model.concurrency, asking=model
+    )
 
 
 def open_http(model: HttpModel, home: Path | None = None) -> HttpEngine:
     """The client of an OpenAI-compatible server; its key comes from the environment. Raises EngineError."""
-    from seedbed.engines.http import HttpEngine
+    from seedbed.engines.http import HttpEngine, Server
 
-    key = os.environ.get(model.api_key_env or "")
-    if model.api_key_env and not key:
-        raise EngineError(f"the environment variable {model.api_key_env} is not set: put the server's API key in it")
+    key = _secret(model.api_key_env, "the server's API key") if model.api_key_env else None
+    secret = {name: _secret(told, f"the header {name}") for name, told in model.headers_from_env.items()}
+    server = Server(
+        headers={**model.headers, **secret},
+        secrets=tuple(secret.values()),
+        query=model.query,
+        omit=model.omit,
+        rename=model.rename,
+        top_logprobs=model.top_logprobs,
+        batches=_batches(model, home) if home and model.batch else None,
+    )
     try:
         return HttpEngine(
             model.base_url,
@@ -106,10 +131,19 @@ def open_http(model: HttpModel, home: Path | None = None) -> HttpEngine:
             concurrency=model.concurrency,
             timeout=model.timeout,
             retries=model.retries,
-            batches=_batches(model, home) if home and model.batch else None,
+            server=server,
+            asking=model,
         )
     except ValueError as error:
         raise EngineError(str(error)) from error
+
+
+def _secret(variable: str, what: str) -> str:
+    if not (value := os.environ.get(variable, "").strip()):
+        raise EngineError(f"the environment variable {variable} is not set: put {what} in it")
+    if not (value.isascii() and value.isprintable()):
+        raise EngineError(f"what the environment variable {variable} holds is no header text: put {what} in it")
+    return value
 
 
 def _batches(model: HttpModel, home: Path) -> Path:

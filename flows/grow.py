@@ -18,17 +18,20 @@ import pyarrow as pa
 from curators.exact_duplicates import STEP as DUPLICATES
 from curators.exact_duplicates import Seen
 from curators.revision import pair_of
+from flows.failures import failed
+from flows.gates import repassed
 from flows.plan import JudgeStep, Plan, Plot
-from flows.progress import Failure, Progress
-from seedbed.engines import EngineError, Engines
+from flows.progress import Progress
+from seedbed.drafts import Unfinished
+from seedbed.engines import Engines
 from seedbed.ledger import Ledger, Stopped
 from seedbed.records import Content, Draft, Sample, Unit, Verdict, derived_id
-from seedbed.replies import Unreadable
-from seedbed.store import Store
+from seedbed.store import Store, StoreError
 from seedbed.store.rows import Judged, judged_tables
 from seedbed.store.runs import ENGINE_FAILURE, announce, finish_shard, hashes_before, open_places
 
-SHARDS_UNDER_WAY = 3
+SHARDS_UNDER_WAY = 3  # at least; more where their rows would leave places of the engine empty
+RUN_ENDS = (Stopped, StoreError)  # errors that are not one row's
 
 Rows = list[Judged]
 Work = Callable[[], Awaitable[Rows]]
@@ -65,8 +68,10 @@ class Growth:
         self._plan, self._store, self._ledger, self._stage = plan, store, ledger, stage
         self._engines = engines
         self._units = asyncio.Semaphore(units)
+        self._under_way = max(SHARDS_UNDER_WAY, -(-units // plan.shard_rows) + 1)
         self._progress = progress
         self._seen = Seen(hashes_before(store, plan.run_id, plan.recipe.name, DUPLICATES, plan.carried))
+        self._unanswered: list[int] = []  # texts that were let through, of rows that are to be tried again
 
     async def rounds(self) -> None:
         """Try every open place, round after round, until none is open. Raises Stopped."""
@@ -76,6 +81,8 @@ class Growth:
             if not places.num_rows:
                 return
             unanswered, fresh = self._progress.unanswered, self._progress.fresh
+            self._seen.forget(np.array(self._unanswered, dtype=np.uint64))
+            self._unanswered.clear()
             await self._round(attempt, places, shards, position)
             made = self._progress.fresh - fresh
             if made and self._progress.nothing_answered():
@@ -91,7 +98,7 @@ class Growth:
         entries = [(number, position + at, min(size, places.num_rows - at)) for number, at in slices]
         done = await asyncio.to_thread(announce, self._store, self._plan.run_id, entries)
         self._progress.planned += places.num_rows
-        under_way = asyncio.Semaphore(SHARDS_UNDER_WAY)
+        under_way = asyncio.Semaphore(self._under_way)
         before: asyncio.Future[None] = _nothing_before()
         tasks: list[asyncio.Task[None]] = []
         for number, at in slices:
@@ -149,15 +156,17 @@ class Growth:
     async def _make(self, unit: Unit, plot: Plot, position: int) -> Judged:
         async with self._units:
             try:
-                draft = await plot.generator.make(unit, self._engines, plot.options)
-            except (Unreadable, EngineError) as problem:
-                made = Judged(
-                    position,
-                    self._failed(self._sample(unit, Draft(Content(), plot.generator.kind)), unit.method, problem),
-                    (),
-                )
-            else:
-                made = _ruled(Judged(position, self._sample(unit, draft), ()), draft.verdicts)
+                draft: Draft = await plot.generator.make(unit, self._engines, plot.options)
+                problem: Exception | None = None
+            except RUN_ENDS:
+                raise
+            except Unfinished as left:
+                draft, problem = left.draft, left.problem
+            except Exception as error:  # whatever it is, it is this row's
+                draft, problem = Draft(Content(), plot.generator.kind), error
+        made = _ruled(Judged(position, self._sample(unit, draft), ()), draft.verdicts)
+        if problem:
+            made = self._failed(made, unit.method, problem)
         self._progress.tried()
         self._alarm()
         return self._closed(made)
@@ -182,16 +191,28 @@ class Growth:
         async with self._units:
             for step in judges:
                 try:
-                    verdict = _unasked(step, row) or await step.method.judge(row.sample, self._engines, step.options)
-                except (Unreadable, EngineError) as problem:
-                    row = row._replace(sample=self._failed(row.sample, step.name, problem))
-                    break
-                if verdict.step != step.name:  # the second critique of a recipe
-                    verdict = verdict.model_copy(update={"step": step.name})
-                row = _revised(_ruled(row, [verdict]), row.sample, verdict)
+                    row = await self._judged(row, step)
+                except RUN_ENDS:
+                    raise
+                except Exception as error:  # whatever it is, it is this row's
+                    row = self._failed(row, step.name, error)
                 if row.sample.status != "pending":
                     break
         return self._closed(row, last)
+
+    async def _judged(self, row: Judged, step: JudgeStep) -> Judged:
+        """The row with what a judge says of it; words that it has changed pass all gates before it."""
+        verdict = _unasked(step, row) or await step.method.judge(row.sample, self._engines, step.options)
+        if verdict.step != step.name:  # the second critique of a recipe
+            verdict = verdict.model_copy(update={"step": step.name})
+        before, row = row.sample, _ruled(row, [verdict])
+        if verdict.revision is None:
+            return row
+        row = _revised(row, before, verdict)
+        if row.sample.status == "pending":
+            plot = self._plan.plots[row.sample.method, row.sample.leaf]
+            row = _ruled(row, await repassed(row.sample, self._plan.before(step), plot, self._engines))
+        return row
 
     def _select(self, rows: Sequence[Judged]) -> Rows:
         """Exact duplicates, the one selector that drops; coverage decides what is tried again."""
@@ -204,13 +225,10 @@ class Growth:
             selected[i] = self._closed(_ruled(rows[i], [verdict]))
         return selected
 
-    def _failed(self, sample: Sample, step: str, problem: Unreadable | EngineError) -> Sample:
-        if isinstance(problem, Unreadable):
-            step, why, raw = problem.step, f"unreadable answer: {problem.why}", problem.raw
-        else:
-            why, raw = f"{ENGINE_FAILURE}{str(problem).splitlines()[0][:120]}", str(problem)
-        self._progress.failure(Failure(step, why, raw))
-        return sample.model_copy(update={"status": "failed", "step": step, "reason": why})
+    def _failed(self, row: Judged, step: str, problem: Exception) -> Judged:
+        sample, told = failed(row.sample, step, problem, self._plan.plots[row.sample.method, row.sample.leaf].leaf)
+        self._progress.failure(told)
+        return row._replace(sample=sample)
 
     def _closed(self, row: Judged, last: bool = False) -> Judged:
         """Count a row that just got its final state: dropped, failed, or kept because nobody is left to judge it."""
@@ -218,6 +236,8 @@ class Growth:
             row = row._replace(sample=row.sample.model_copy(update={"status": "kept"}))
         if row.sample.status != "pending":
             self._progress.outcome(row.sample)
+            if row.sample.status == "failed" and row.sample.reason.startswith(ENGINE_FAILURE):
+                self._unanswered.append(int(row.sample.text_hash or "0", 16))
             row = _with_pairs(row) if row.pairs else row
         return row
 

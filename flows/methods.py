@@ -25,22 +25,30 @@ from seedbed.records import Draft, Kind, Leaf, Verdict
 class Generator:
     """`leaves(taxonomy, options)` says where it works; `make(unit, engines, options)` makes one sample.
 
-    The options model has a field `per_leaf`: how many samples are wanted of each leaf.
+    The options model has a field `per_leaf`: how many samples are wanted of each leaf. `recheck(sample, leaf, engines,
+    options)` are those of its checks that an answer must pass again that was changed later. `steps` are the names under
+    which it asks models, for recipes that say how; None where it does not say.
     """
 
     options: type[BaseModel]
     leaves: Callable[[Sequence[Leaf], Any], list[Leaf]]
     make: Callable[..., Awaitable[Draft]]
     kind: Kind = "instruction"
+    recheck: Callable[..., Awaitable[tuple[Verdict, ...]]] | None = None
+    steps: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """`judge(sample, engines, options)` looks at one sample. A `dear` one is not asked about what is settled before."""
+    """`judge(sample, engines, options)` looks at one sample. A `dear` one is not asked about what is settled before.
+
+    `steps` are the names under which it asks models, None where it does not say.
+    """
 
     options: type[BaseModel]
     judge: Callable[..., Awaitable[Verdict]]
     dear: bool = False
+    steps: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +69,46 @@ class Methods:
 
 
 GENERATORS = {
-    "skills": Generator(skills.Skills, skills.leaves, skills.skill),
-    "knowledge": Generator(knowledge.Knowledge, knowledge.leaves, knowledge.knowledge, "knowledge"),
-    "preferences": Generator(preferences.Preferences, preferences.leaves, preferences.preference, "preference"),
+    "skills": Generator(
+        skills.Skills,
+        skills.leaves,
+        skills.skill,
+        recheck=skills.answer_checks,
+        steps=("context", "question", "question_check", "answer", "answer_check"),
+    ),
+    "knowledge": Generator(
+        knowledge.Knowledge,
+        knowledge.leaves,
+        knowledge.knowledge,
+        "knowledge",
+        recheck=knowledge.answer_checks,
+        steps=("question", "question_check", "faithfulness", "relevancy"),
+    ),
+    "preferences": Generator(
+        preferences.Preferences,
+        preferences.leaves,
+        preferences.preference,
+        "preference",
+        steps=("context", "question", "question_check", "candidate", "preference"),
+    ),
 }
 JUDGES = {
-    "rules": Judge(Rules, rules),
-    "decontaminate": Judge(Decontaminate, decontaminate),
-    "glance": Judge(Glance, glance, dear=True),
-    "critique": Judge(Critique, critique, dear=True),
-    "vote": Judge(Vote, vote, dear=True),
-    "debate": Judge(Debate, debate, dear=True),
+    "rules": Judge(Rules, rules, steps=()),
+    "decontaminate": Judge(Decontaminate, decontaminate, steps=()),
+    "glance": Judge(Glance, glance, dear=True, steps=("glance",)),
+    "critique": Judge(
+        Critique, critique, dear=True, steps=("critique", "critique_score", "revise", "revision_compare")
+    ),
+    "vote": Judge(Vote, vote, dear=True, steps=("vote_review", "vote")),
+    "debate": Judge(
+        Debate,
+        debate,
+        dear=True,
+        steps=(
+            *("debate_opinion", "debate_argument", "debate_ruling", "debate_decisive", "debate_mendable"),
+            *("revise", "revision_compare"),
+        ),
+    ),
 }
 SELECTORS: dict[str, type[BaseModel]] = {"exact_duplicates": ExactDuplicates, "coverage": Coverage}
 

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 from pydantic import BaseModel
 
 from curators.coverage import Coverage
 from flows.methods import Generator, Judge, Methods
+from flows.sources import hash_of
+from seedbed.asking import Asking
 from seedbed.engines import ModelCard
 from seedbed.errors import InputError
 from seedbed.recipe import Recipe, Step
 from seedbed.records import Leaf
+from seedbed.yamlfile import nearest
 
+ASKED = {*Asking.model_fields, "omit"}  # of a model in a recipe, what decides its answers beside which it is
 SHARD_ROWS = (32, 512)  # rows a shard, at least and at most: an eighth of the first round in between
 
 
@@ -72,6 +74,11 @@ class Plan:
     wanted_in_full: int
     carried: tuple[tuple[str, str, str], ...] = ()
 
+    def before(self, step: JudgeStep) -> list[JudgeStep]:
+        """The judges that come before this one."""
+        judges = [judge for part in self.curators if not isinstance(part, str) for judge in part]
+        return judges[: judges.index(step)]
+
     @property
     def targets(self) -> list[tuple[str, str, int, str]]:
         """(method, leaf, rows wanted, identity), in the plan's order."""
@@ -100,6 +107,7 @@ def make_plan(
     Raises:
         InputError: no leaf for any generator, or the curators are in an order that makes no sense.
     """
+    _check_steps(recipe, methods)
     plots = _plots(recipe, leaves, methods, cards)
     in_full = sum(plot.wanted for plot in plots.values())
     if rows is not None:
@@ -137,6 +145,7 @@ def _plots(
     shared = {
         "curate": [[step.name, step.options.model_dump(mode="json")] for step in recipe.curate],
         "models": {role: dataclasses.asdict(card) for role, card in cards.items()},
+        "asked": [model.model_dump(mode="json", include=ASKED, exclude_defaults=True) for model in recipe.models],
         "code": _code(recipe, methods),
     }
     plots: dict[tuple[str, str], Plot] = {}
@@ -202,9 +211,21 @@ def _hash(facts: dict[str, object]) -> str:
     return hashlib.blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=6).hexdigest()
 
 
-def _code(recipe: Recipe, methods: Methods) -> list[str]:
-    """A hash of each method's source file: a mended parser is another run, answered by the same recorded calls."""
+def _code(recipe: Recipe, methods: Methods) -> str:
+    """A hash of the methods' code: a mended parser is another run, answered by the same recorded calls."""
     functions: list[Callable[..., object]] = [methods.generators[step.name].make for step in recipe.generate]
-    functions += [methods.judges[step.name].judge for step in recipe.curate if step.name in methods.judges]
-    files = [inspect.getsourcefile(function) for function in functions]
-    return [hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest() for file in files if file]
+    return hash_of(
+        functions + [methods.judges[step.name].judge for step in recipe.curate if step.name in methods.judges]
+    )
+
+
+def _check_steps(recipe: Recipe, methods: Methods) -> None:
+    """Whether what the recipe says of single steps is said of any that it has. Raises InputError."""
+    known = [methods.generators[step.name].steps for step in recipe.generate]
+    known += [methods.judges[step.name].steps for step in recipe.curate if step.name in methods.judges]
+    if None in known:  # a method of another package that does not tell
+        return
+    names = {name for steps in known if steps for name in steps}
+    for model in recipe.models:
+        for step in model.steps.keys() - names:
+            raise InputError(f"steps: {step!r} is no step in which {model.model} is asked. {nearest(step, names)}")

@@ -18,11 +18,12 @@ FIRST_ROWS = 16  # the alarm speaks once so many rows were tried, or the first s
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One answer that came to nothing."""
+    """One answer that came to nothing: where, why, what was said instead, and what to do where that is known."""
 
     step: str
     why: str
     raw: str
+    remedy: str = ""
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Progress:
     _tried: int = 0
     _reasons: Counter[str] = field(default_factory=Counter)
     _failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-    _examples: dict[tuple[str, str], str] = field(default_factory=dict)
+    _examples: dict[tuple[str, str], Failure] = field(default_factory=dict)
     _silent: set[str] = field(default_factory=set)
 
     @property
@@ -83,7 +84,7 @@ class Progress:
         """Remember a raw failure, by kind, with the first example of each."""
         kind = (failure.step, failure.why)
         self._failures[kind] += 1
-        self._examples.setdefault(kind, failure.raw)
+        self._examples.setdefault(kind, failure)
 
     def tried(self) -> None:
         """Count a row that its generator has come to an end with, well or not."""
@@ -123,11 +124,13 @@ class Progress:
 
     def raw_failures(self) -> str:
         """The three commonest raw failures, each with an example as the model or server gave it."""
-        lines = [
-            f"\n  {n} x {step}: {why}\n      e.g. {_short(self._examples[step, why])}"
-            for (step, why), n in self._failures.most_common(3)
-        ]
+        lines = [_told(n, self._examples[kind]) for kind, n in self._failures.most_common(3)]
         return "The commonest raw failures:" + "".join(lines)
+
+
+def _told(n: int, failure: Failure) -> str:
+    remedy = f"\n      {failure.remedy}" if failure.remedy else ""
+    return f"\n  {n} x {failure.step}: {failure.why}\n      e.g. {_short(failure.raw)}{remedy}"
 
 
 def _short(raw: str) -> str:

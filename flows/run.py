@@ -164,7 +164,7 @@ async def _walk(
     try:
         with interruptible(ledger), _calm_collector(), hearing(progress):
             growth = Growth(plan, store, ledger, given, places(recipe), progress, stage)
-            status, message = await _to_the_end(growth, store, run_id)
+            status, message = await _to_the_end(growth, store, plan, progress)
     except asyncio.CancelledError:
         status, message = "interrupted", INTERRUPTED
         raise
@@ -192,7 +192,8 @@ def budget_of(recipe: Recipe) -> Budget:
     return Budget(told.tokens, told.usd, told.minutes * 60 if told.minutes else None)
 
 
-async def _to_the_end(growth: Growth, store: Store, run_id: str) -> tuple[Status, str]:
+async def _to_the_end(growth: Growth, store: Store, plan: Plan, progress: Progress) -> tuple[Status, str]:
+    run_id = plan.run_id
     try:
         await growth.rounds()
     except Stopped as stop:
@@ -202,9 +203,22 @@ async def _to_the_end(growth: Growth, store: Store, run_id: str) -> tuple[Status
         return ("budget" if reason.startswith(BUDGET) else "failed"), reason
     unanswered = unanswered_places(store, run_id)
     if unanswered:
-        return "failed", f"the engine did not answer for {unanswered} rows, which are not lost: they are tried again"
+        what = f"the engine did not answer for {unanswered} rows, which are not lost: the same command tries them again"
+        return "failed", f"{what}. {_against(store, run_id)}"
+    if not (progress.kept or plan.preview or plan.carried):
+        return "failed", f"no row was kept, so there is no version: {_against(store, run_id)}"
     short = store.rows("SELECT count(*) AS n FROM coverage WHERE run_id = ? AND shortfall > 0", [run_id])[0]["n"]
     return ("short", f"{short} leaves short of their target") if short else ("done", "")
+
+
+def _against(store: Store, run_id: str) -> str:
+    """The three commonest reasons against a run's rows."""
+    found = store.rows(
+        "SELECT step, reason, count(*) AS n FROM base.samples WHERE run_id = ? AND status IN ('dropped', 'failed') "
+        "GROUP BY ALL ORDER BY n DESC, step, reason LIMIT 3",
+        [run_id],
+    )
+    return "; ".join(f"{row['n']} x {row['step']}: {row['reason']}" for row in found) or "none was made"
 
 
 async def _close_books(

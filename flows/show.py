@@ -13,6 +13,7 @@ from rich.table import Table
 from flows.report import Row, leaf_table
 from flows.transcripts import lines as transcript_lines
 from seedbed.errors import InputError
+from seedbed.standing import tokens_of
 from seedbed.store import Store
 from seedbed.store.lineage import calls, verdicts
 
@@ -31,8 +32,7 @@ def show_runs(console: Console, store: Store, found: list[Row]) -> None:
     for run in found:
         recipe = f"{run['recipe']}{' (preview)' if run['preview'] else ''}"
         cells = [escape(recipe), *(str(run[name]) for name in names[1:])]
-        tokens = int(str(run["tokens_in"])) + int(str(run["tokens_out"]))
-        table.add_row(str(run["run_id"]), *cells, f"{tokens:,}", f"{run['seconds']:.1f}")
+        table.add_row(str(run["run_id"]), *cells, tokens_of(run), f"{run['seconds']:.1f}")
     console.print(table)
     for run in found:
         if run["status"] in ("killed", "interrupted", "budget", "failed"):

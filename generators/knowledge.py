@@ -9,15 +9,17 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
+from seedbed.drafts import keeping
 from seedbed.engines import Engine, Engines, Sampling, ask
 from seedbed.errors import InputError
 from seedbed.prompts import Prompts, PromptText, fence, render
-from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
+from seedbed.records import Content, Draft, Frozen, Leaf, Sample, Seed, Unit, Verdict
+from seedbed.room import like
 
 PAIR = """\
 [system]
@@ -164,30 +166,33 @@ def leaves(taxonomy: Sequence[Leaf], options: Knowledge) -> list[Leaf]:
 
 
 async def knowledge(unit: Unit, engines: Engines, options: Knowledge) -> Draft:
-    """One question and answer about one chunk. Raises Unreadable when the model writes no such pair."""
+    """One question and answer about one chunk. Raises Unreadable when the model writes no such pair, Unfinished."""
     leaf = unit.leaf
     pieces = chunks(leaf, options.chunk_words)
-    chunk = pieces[(unit.ordinal + unit.attempt) % len(pieces)]
+    chunk = pieces[(unit.ordinal + unit.spent) % len(pieces)]
     examples = _examples(leaf.seeds, chunk.text, options.examples, random.Random(unit.draw))
     messages = render(options.prompts.pair, domain=leaf.domain, examples=examples, chunk=chunk.text)
-    sampling = Sampling(options.temperature, 0.95, 192)
+    sampling = Sampling(options.temperature, max_tokens=like(seed.question + seed.answer for seed in leaf.seeds))
     pair, reply = await ask(engines.model, messages, Pair, sampling, step="question", ordinal=unit.draw)
     content = Content(question=pair.question.strip(), answer=pair.answer.strip(), context=chunk.text)
-    verdicts = await _judged(content, leaf, engines.judge, options)
     calls = (reply.call_id,) if reply.call_id else ()
-    return Draft(content, "knowledge", verdicts, (chunk.source,), calls)
-
-
-async def _judged(content: Content, leaf: Leaf, judge: Engine, options: Knowledge) -> tuple[Verdict, ...]:
-    """The checks, free ones first, up to the first that fails."""
+    draft = Draft(content, "knowledge", (), (chunk.source,), calls)
     if flaw := _flaw(content, leaf):
-        return (Verdict(step="question_check", curator="knowledge", keep=False, reason=flaw),)
-    verdicts: list[Verdict] = []
+        return replace(draft, verdicts=(Verdict(step="question_check", curator="knowledge", keep=False, reason=flaw),))
     for check in (check_standalone, check_faithful, check_relevant):
-        verdicts.append(await check(content, leaf, judge, options))
-        if not verdicts[-1].keep:
+        verdict = await keeping(draft, check(content, leaf, engines.judge, options))
+        draft = replace(draft, verdicts=(*draft.verdicts, verdict))
+        if not verdict.keep:
             break
-    return tuple(verdicts)
+    return draft
+
+
+async def answer_checks(sample: Sample, leaf: Leaf, engines: Engines, options: Knowledge) -> tuple[Verdict, ...]:
+    """What an answer that was changed must pass again: the checks that look at it."""
+    faithful = await check_faithful(sample.content, leaf, engines.judge, options)
+    return (
+        (faithful, await check_relevant(sample.content, leaf, engines.judge, options)) if faithful.keep else (faithful,)
+    )
 
 
 async def check_standalone(content: Content, leaf: Leaf, judge: Engine, options: Knowledge) -> Verdict:

@@ -17,12 +17,14 @@ import orjson
 from pydantic import Field
 
 from generators.skills import Skills, request, shown_seeds
-from seedbed.engines import Choice, Engine, Engines, Sampling
+from seedbed.drafts import keeping
+from seedbed.engines import Choice, Engine, EngineRefused, Engines, Sampling
 from seedbed.errors import InputError
 from seedbed.pairwise import COMPARE, RUBRIC, TIE, Criterion, compare
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Unit, Verdict
 from seedbed.replies import Unreadable
+from seedbed.room import ANSWER as ROOM
 
 STEP = "preference"
 USED_UP = "no request is left for this place"
@@ -74,7 +76,7 @@ class Preferences(Frozen):
     judge: Literal["pairwise", "rubric"] = "pairwise"
     rubric: str = Field(default=RUBRIC, description='Completes "A good answer is …".')
     min_margin: float = Field(default=0.1, ge=0, description="0 to 1 for pairwise, points of 1 to 5 for rubric.")
-    max_tokens: int = Field(default=256, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, description="Tokens of an answer; left out, as much as usual.")
     prompts: PreferencePrompts = PreferencePrompts()
 
 
@@ -114,23 +116,23 @@ def leaves(taxonomy: Sequence[Leaf], options: Preferences) -> list[Leaf]:
 
 
 async def preference(unit: Unit, engines: Engines, options: Preferences) -> Draft:
-    """One pair, or a tie, or a request that fails its check. Raises Unreadable on fewer than two whole answers."""
+    """One pair, or a tie, or a request that fails its check.
+
+    Raises:
+        Unfinished: fewer than two whole answers came, or a judge failed.
+    """
     asked = await _asked(unit, engines, options)
     if not all(verdict.keep for verdict in asked.verdicts):
         return asked
-    candidates = _recorded(unit, options)
-    if not candidates:
-        candidates = _different(await _written(asked.content, engines.writers, options, unit.draw))
-    if len(candidates) < 2:
-        raise Unreadable("candidate", "fewer than two whole, different answers", "\n".join(c.text for c in candidates))
+    candidates = await keeping(asked, _candidates(unit, asked.content, engines.writers, options))
+    made = replace(asked, call_ids=(*asked.call_ids, *(c.call_id for c in candidates if c.call_id)))
     judged = _ranked if options.judge == "pairwise" else _rated
-    ruling = await judged(asked.content.prompt(), candidates, engines.judge, options)
+    ruling = await keeping(made, judged(asked.content.prompt(), candidates, engines.judge, options))
     texts = {"answer": candidates[ruling.chosen].text, "rejected": candidates[ruling.rejected].text}
     return replace(
-        asked,
+        made,
         content=asked.content.model_copy(update=texts),
         verdicts=(*asked.verdicts, ruling.verdict),
-        call_ids=(*asked.call_ids, *(c.call_id for c in candidates if c.call_id)),
         author=candidates[ruling.chosen].model,
     )
 
@@ -157,6 +159,18 @@ def _place(unit: Unit, options: Preferences) -> int:
     return unit.ordinal + unit.spent * min(options.per_leaf, len(unit.leaf.requests))
 
 
+async def _candidates(
+    unit: Unit, content: Content, writers: Sequence[Engine], options: Preferences
+) -> Sequence[Candidate]:
+    """The file's answers, or new ones. Raises Unreadable where two of them are not whole and different, EngineError."""
+    found = _recorded(unit, options)
+    if not found:
+        found = _different(await _written(content, writers, options, unit.draw))
+    if len(found) < 2:
+        raise Unreadable("candidate", "fewer than two whole, different answers", "\n".join(c.text for c in found))
+    return found
+
+
 def _recorded(unit: Unit, options: Preferences) -> list[Candidate]:
     if not unit.leaf.requests:
         return []
@@ -172,10 +186,18 @@ async def _written(content: Content, writers: Sequence[Engine], options: Prefere
         engine, principle = writers[n % len(writers)], options.principles[n % len(options.principles)]
         temperature = options.temperatures[n % len(options.temperatures)]
         asked = render(options.prompts.answer, principle=principle, context=content.context, question=content.question)
-        sampling = Sampling(temperature, 0.95, options.max_tokens)
-        reply = await engine.chat(asked, sampling, step="candidate", ordinal=draw + n)
-        whole = reply.text.strip() and reply.finish != "length"
-        return Candidate(reply.text, engine.card.model, principle, temperature, reply.call_id) if whole else None
+        sampling = Sampling(temperature, max_tokens=options.max_tokens or ROOM)
+        try:
+            reply = await engine.chat(asked, sampling, step="candidate", ordinal=draw + n)
+        except Unreadable:
+            return None  # the others may do without it
+        except EngineRefused as refused:
+            if refused.call_id:
+                return None
+            raise
+        if reply.cut or reply.refusal or not reply.text.strip():
+            return None
+        return Candidate(reply.text, engine.card.model, principle, temperature, reply.call_id)
 
     written = await asyncio.gather(*(write(n) for n in range(options.candidates)))
     return [candidate for candidate in written if candidate]

@@ -9,15 +9,16 @@ from __future__ import annotations
 import random
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pydantic import Field
 
+from seedbed.drafts import keeping
 from seedbed.engines import Engine, Engines, Messages, Reply, Sampling
 from seedbed.prompts import Prompts, PromptText, fence, render
-from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
-from seedbed.replies import Unreadable
+from seedbed.records import Content, Draft, Frozen, Leaf, Sample, Seed, Unit, Verdict
+from seedbed.room import REMARK, like
 
 CONTEXT = """\
 [system]
@@ -152,7 +153,7 @@ def leaves(taxonomy: Sequence[Leaf], options: Skills) -> list[Leaf]:
 
 
 async def skill(unit: Unit, engines: Engines, options: Skills) -> Draft:
-    """One sample, or as much of it as passed; the first failing check ends it. Raises Unreadable on empty text."""
+    """One sample, or as much of it as passed; the first failing check ends it. Raises Unreadable, Unfinished."""
     shown = shown_seeds(unit, options)
     begun = await request(unit, engines, options, shown)
     if not begun.verdicts[-1].keep:
@@ -162,11 +163,27 @@ async def skill(unit: Unit, engines: Engines, options: Skills) -> Draft:
     messages = render(
         options.prompts.answer, task=leaf.task, examples=examples, context=asked.context, question=asked.question
     )
-    reply = await _write(engines.model, messages, Sampling(options.temperature, 0.95, 160), "answer", unit)
-    content = asked.model_copy(update={"answer": reply.text})
+    reply = await keeping(begun, _answer(unit, messages, engines.model, options))
+    content = asked.model_copy(update={"answer": reply.words("answer")})
+    draft = replace(begun, content=content, call_ids=(*begun.call_ids, *_ids(reply)))
     flaw = _answer_flaw(content, reply)
-    verdict = _fails("answer_check", flaw) if flaw else await check_answer(content, leaf, engines.judge, options)
-    return Draft(content, "instruction", (*begun.verdicts, verdict), begun.parents, (*begun.call_ids, *_ids(reply)))
+    verdict = _fails("answer_check", flaw)
+    if not flaw:
+        verdict = await keeping(draft, check_answer(content, leaf, engines.judge, options))
+    return replace(draft, verdicts=(*begun.verdicts, verdict))
+
+
+async def _answer(unit: Unit, messages: Messages, model: Engine, options: Skills) -> Reply:
+    """An answer with words in it. Raises Unreadable, EngineError."""
+    sampling = Sampling(options.temperature, max_tokens=like(seed.answer for seed in unit.leaf.seeds))
+    reply = await model.chat(messages, sampling, step="answer", ordinal=unit.draw)
+    reply.words("answer")
+    return reply
+
+
+async def answer_checks(sample: Sample, leaf: Leaf, engines: Engines, options: Skills) -> tuple[Verdict, ...]:
+    """What an answer that was changed must pass again."""
+    return (await check_answer(sample.content, leaf, engines.judge, options),)
 
 
 async def request(unit: Unit, engines: Engines, options: Skills, shown: Sequence[int]) -> Draft:
@@ -176,29 +193,28 @@ async def request(unit: Unit, engines: Engines, options: Skills, shown: Sequence
 
     async def write(step: str, template: str, tokens: int, **values: str) -> str:
         messages = render(template, task=leaf.task, examples=examples, **values)
-        sampling = Sampling(options.temperature, 0.95, tokens)
-        replies.append(await _write(engines.model, messages, sampling, step, unit))
-        return replies[-1].text
+        sampling = Sampling(options.temperature, max_tokens=tokens)
+        replies.append(await engines.model.chat(messages, sampling, step=step, ordinal=unit.draw))
+        return replies[-1].words(step)
 
-    def draft(content: Content, verdict: Verdict) -> Draft:
+    def draft(content: Content, *verdicts: Verdict) -> Draft:
         parents = tuple(f"{leaf.path}#seed{n}" for n in shown)
-        return Draft(content, "instruction", (verdict,), parents, _ids(*replies))
+        return Draft(content, "instruction", verdicts, parents, _ids(*replies))
 
-    context = await write("context", options.prompts.context, 160) if leaf.grounded else ""
-    if leaf.grounded and (flaw := _context_flaw(context, replies[-1], leaf)):
-        return draft(Content(context=context), _fails("question_check", flaw))
-    question = await write("question", options.prompts.question, 64, context=context)
+    context = ""
+    if leaf.grounded:
+        context = await write("context", options.prompts.context, like(seed.context for seed in leaf.seeds))
+        if flaw := _context_flaw(context, replies[-1], leaf):
+            return draft(Content(context=context), _fails("question_check", flaw))
+    room = like((seed.question for seed in leaf.seeds), REMARK)
+    question = await keeping(
+        draft(Content(context=context)), write("question", options.prompts.question, room, context=context)
+    )
     content = Content(question=question, context=context)
     if flaw := _question_flaw(content, replies[-1], leaf):
         return draft(content, _fails("question_check", flaw))
-    return draft(content, await check_question(content, leaf, engines.judge, options))
-
-
-async def _write(engine: Engine, messages: Messages, sampling: Sampling, step: str, unit: Unit) -> Reply:
-    reply = await engine.chat(messages, sampling, step=step, ordinal=unit.draw)
-    if not reply.text.strip():
-        raise Unreadable(step, "empty answer", reply.text)
-    return reply
+    verdict = await keeping(draft(content), check_question(content, leaf, engines.judge, options))
+    return draft(content, verdict)
 
 
 def shown_seeds(unit: Unit, options: Skills) -> list[int]:
@@ -283,20 +299,20 @@ def _short_first(seeds: Sequence[Seed]) -> list[Seed]:
 
 
 def _context_flaw(context: str, reply: Reply, leaf: Leaf) -> str:
-    if reply.finish == "length":
-        return "context cut off"
+    if reply.cut:
+        return f"context {reply.cut}"
     return "copies an example" if _folded(context) in _contexts(leaf.seeds) else ""
 
 
 def _question_flaw(content: Content, reply: Reply, leaf: Leaf) -> str:
-    if reply.finish == "length":
-        return "question cut off"
+    if reply.cut:
+        return f"question {reply.cut}"
     return "copies an example" if _folded(content.prompt()) in _prompts(leaf.seeds) else ""
 
 
 def _answer_flaw(content: Content, reply: Reply) -> str:
-    if reply.finish == "length":
-        return "answer cut off"
+    if reply.cut:
+        return f"answer {reply.cut}"
     return "answer repeats the question" if _folded(content.answer) == _folded(content.question) else ""
 
 

@@ -15,7 +15,10 @@ BUDGET = "the budget"  # how the reason begins, when one is spent
 
 @dataclass
 class Tally:
-    """What a run has spent since this process began; tokens of the calls it paid for, not of those replayed."""
+    """What a run has spent since this process began; tokens of the calls it paid for, not of those replayed.
+
+    `unmetered` are answers whose tokens nobody told, `unpriced` those whose dollars are not known.
+    """
 
     calls: int = 0
     replayed: int = 0
@@ -24,6 +27,7 @@ class Tally:
     tokens_out: int = 0
     usd: float = 0.0
     unpriced: int = 0
+    unmetered: int = 0
     in_flight: int = 0
 
     @property
@@ -73,6 +77,13 @@ class Allowance:
         fits_tokens = limit.tokens is None or tally.tokens + tally.in_flight * self._dearest_tokens < limit.tokens
         fits_usd = limit.usd is None or tally.usd + tally.in_flight * self._dearest_usd < limit.usd
         return self._any and fits_tokens and fits_usd
+
+    def needs_tokens(self) -> str:
+        """The limit that can be kept only while every call tells its tokens, in words; "" if there is none."""
+        limit = self._budget
+        if limit.tokens is not None:
+            return f"a budget of {limit.tokens:,} tokens"
+        return f"a budget of ${limit.usd:g}" if limit.usd is not None else ""
 
     def learn(self, tokens: int, usd: float) -> None:
         """What a call has cost."""

@@ -21,7 +21,7 @@ import orjson
 import portalocker
 
 from seedbed.store import Store, StoreError
-from seedbed.store.rows import CallRow, load_calls
+from seedbed.store.rows import RARE, CallRow, load_calls
 
 
 class RunBusy(Exception):
@@ -151,6 +151,9 @@ class Outbox:
     async def add(self, row: CallRow, prompt: bytes, request: bytes) -> None:
         """Write one call, and return when it is; prompt and request are JSON. Raises StoreError on a full disk."""
         call = dict(zip(CallRow._fields, row, strict=True), prompt=prompt.decode(), request=request.decode())
+        for name in RARE:  # a call without them is none the longer
+            if not call[name]:
+                del call[name]
         loop = asyncio.get_running_loop()
         added = _Added(row, orjson.dumps(call, option=orjson.OPT_APPEND_NEWLINE), loop.create_future())
         if not self._added:

@@ -8,42 +8,24 @@ answers are the truth.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import orjson
 from duckdb import DuckDBPyConnection
-from pydantic import BaseModel
 
 from seedbed.budget import Allowance, Budget, Tally
-from seedbed.engines import Choice, Engine, EngineError, EngineGone, Messages, ModelCard, Reply, Sampling
 from seedbed.journal import Journal, Outbox, take_in
-from seedbed.prices import Price
-from seedbed.replies import Unreadable
 from seedbed.store import Store, StoreError
 from seedbed.store.call_index import CallIndex
-from seedbed.store.rows import CallRow, load_calls, microseconds
+from seedbed.store.rows import CallRow, load_calls
 
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
 BLOCKS_KEPT = 24
 FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
 
 Outcome = Callable[[DuckDBPyConnection], None]
-_Call = Callable[[], Awaitable[tuple[str, str, int, int]]]
-
-
-@lru_cache(maxsize=64)
-def _schema(schema: type[BaseModel] | None) -> dict[str, object] | None:
-    return schema.model_json_schema() if schema else None
-
-
-@lru_cache(maxsize=64)
-def _options(options: tuple[str, ...]) -> bytes:
-    return orjson.dumps({"options": options})
 
 
 class Stopped(Exception):
@@ -99,26 +81,34 @@ class Ledger:
         if self._allowance:
             self._allowance.look_again()
 
-    def paid(self, tokens_in: int, tokens_out: int, usd: float | None) -> None:
-        """Count what a call that has just ended cost."""
-        tally = self.tally
+    def paid(self, row: CallRow) -> None:
+        """Count what a call has cost. An answer that tells no tokens stops a run that has to count them."""
+        tally, told = self.tally, row.tokens_in is not None and row.tokens_out is not None
         tally.calls += 1
-        tally.tokens_in += tokens_in
-        tally.tokens_out += tokens_out
-        tally.usd += usd or 0.0
-        tally.unpriced += usd is None
-        if self._allowance:
-            self._allowance.learn(tokens_in + tokens_out, usd or 0.0)
+        tally.failed += row.status == "error"
+        tally.tokens_in += row.tokens_in or 0
+        tally.tokens_out += row.tokens_out or 0
+        tally.usd += row.usd or 0.0
+        tally.unpriced += row.usd is None
+        tally.unmetered += row.status == "ok" and not told
+        if not self._allowance:
+            return
+        self._allowance.learn((row.tokens_in or 0) + (row.tokens_out or 0), row.usd or 0.0)
+        if row.status == "ok" and not told and (limit := self._allowance.needs_tokens()):
+            self.stop(
+                f"{limit} cannot be kept: the server of {row.model} does not tell how many tokens an answer took (no "
+                "`usage`). Give the run a budget in minutes instead, or mend the server"
+            )
 
     def may_know(self, call_id: str) -> bool:
         """Whether it is worth asking `find`: that costs a turn of the event loop."""
         return call_id in self._fresh or self._index.row(call_id) is not None
 
     async def find(self, call_id: str) -> CallRow | None:
-        """The recorded call of this key, if there is one."""
+        """The recorded call of this key, if there is one that was answered or refused for good."""
         fresh = self._fresh.get(call_id)
         if fresh is not None:
-            return fresh if fresh.status == "ok" else None
+            return None if fresh.status == "error" else fresh
         row = self._index.row(call_id)
         return None if row is None else (await self._block(row // BLOCK)).get(call_id)
 
@@ -154,7 +144,7 @@ class Ledger:
             calls = segment if rows else None
             first = await asyncio.to_thread(self._commit, calls, outcomes) if rows or outcomes else 0
             segment.unlink()
-            self._index.add([(row.call_id, first + i) for i, row in enumerate(rows) if row.status == "ok"])
+            self._index.add([(row.call_id, first + i) for i, row in enumerate(rows) if row.status != "error"])
             for row in rows:
                 if self._fresh.get(row.call_id) is row:  # not recorded again meanwhile
                     del self._fresh[row.call_id]
@@ -188,135 +178,10 @@ class Ledger:
         return await asyncio.shield(found)
 
     def _read(self, number: int) -> dict[str, CallRow]:
-        columns = ", ".join(CallRow._fields[:-1])
+        columns = ", ".join(CallRow._fields).replace("created_at", "0")
         with self._store.reading() as connection:
             rows = connection.execute(
-                f"SELECT {columns}, 0 FROM base.calls WHERE rowid >= ? AND rowid < ? AND status = 'ok'",
+                f"SELECT {columns} FROM base.calls WHERE rowid >= ? AND rowid < ? AND status <> 'error'",
                 [number * BLOCK, (number + 1) * BLOCK],
             ).fetchall()
         return {row[0]: CallRow(*row) for row in rows}
-
-
-class Recorded:
-    """An engine with the ledger before it: what methods are given. `concurrency` bounds the calls in flight."""
-
-    def __init__(
-        self, engine: Engine, ledger: Ledger, run_id: str, concurrency: int, price: Price | None = None
-    ) -> None:
-        self._engine, self._ledger, self._run_id, self._price = engine, ledger, run_id, price
-        self._slots = asyncio.Semaphore(concurrency)
-        self._asked: dict[str, asyncio.Future[None] | None] = {}
-        self._identity = engine.card.model, engine.card.revision
-        self._digest = hashlib.blake2b(orjson.dumps(self._identity), digest_size=12)
-
-    @property
-    def card(self) -> ModelCard:
-        """Which model this is."""
-        return self._engine.card
-
-    async def chat(
-        self,
-        messages: Messages,
-        sampling: Sampling = Sampling(),
-        *,
-        step: str,
-        ordinal: int = 0,
-        schema: type[BaseModel] | None = None,
-    ) -> Reply:
-        """As Engine.chat, answered from the ledger where it can be. Raises Stopped besides."""
-        request = orjson.dumps(
-            {
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "max_tokens": sampling.max_tokens,
-                "ordinal": ordinal,
-                "schema": _schema(schema),
-            }
-        )
-
-        async def call() -> tuple[str, str, int, int]:
-            got = await self._engine.chat(messages, sampling, step=step, ordinal=ordinal, schema=schema)
-            return got.text, got.finish, got.tokens_in, got.tokens_out
-
-        row = await self._answer(messages, request, step, call)
-        return Reply(row.response, row.tokens_in, row.tokens_out, row.finish, row.call_id)
-
-    async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
-        """As Engine.choose, answered from the ledger where it can be. Raises Stopped besides."""
-
-        async def call() -> tuple[str, str, int, int]:
-            got = await self._engine.choose(messages, options, step=step)
-            answer = {"probabilities": got.probabilities, "mass": got.mass}
-            return orjson.dumps(answer).decode(), "stop", got.tokens_in, 1
-
-        row = await self._answer(messages, _options(tuple(options)), step, call)
-        if row.error:
-            raise Unreadable(step, row.error, row.response)
-        answer = orjson.loads(row.response)
-        return Choice(answer["probabilities"], answer["mass"], row.tokens_in, row.call_id)
-
-    async def _answer(self, messages: Messages, request: bytes, step: str, call: _Call) -> CallRow:
-        prompt = orjson.dumps(messages)
-        digest = self._digest.copy()
-        digest.update(prompt)
-        digest.update(request)
-        call_id = digest.hexdigest()
-        while True:
-            row = await self._ledger.find(call_id) if self._ledger.may_know(call_id) else None
-            if row is not None:
-                self._ledger.tally.replayed += 1
-                return row
-            if call_id not in self._asked:
-                break
-            await self._twin(call_id)
-        self._asked[call_id] = None
-        try:
-            return await self._pay(call_id, prompt, request, step, call)
-        finally:
-            waiting = self._asked.pop(call_id)
-            if waiting:
-                waiting.set_result(None)
-
-    async def _twin(self, call_id: str) -> None:
-        """Wait for whoever is asking the very same, and use that answer if it comes."""
-        waiting = self._asked[call_id]
-        if waiting is None:
-            waiting = self._asked[call_id] = asyncio.get_running_loop().create_future()
-        await asyncio.wait([waiting])
-
-    async def _pay(self, call_id: str, prompt: bytes, request: bytes, step: str, call: _Call) -> CallRow:
-        tally, (model, revision) = self._ledger.tally, self._identity
-        async with self._slots:
-            if self._ledger.limited:
-                await self._ledger.room()
-            self._ledger.admit()
-            tally.in_flight += 1
-            started = time.perf_counter()
-            error: Exception | None = None
-            unreadable = ""
-            try:
-                response, finish, tokens_in, tokens_out = await call()
-            except EngineGone as problem:  # the next call would fail alike: one message, and no row is lost to it
-                self._ledger.stop(str(problem))
-                raise Stopped(str(problem)) from problem
-            except EngineError as problem:
-                response, finish, tokens_in, tokens_out, error = "", "", 0, 0, problem
-            except Unreadable as problem:  # paid for and answered, only not with an option: that is its answer
-                response, finish, tokens_in, tokens_out = problem.raw, "stop", problem.tokens_in, 1
-                unreadable = problem.why
-            finally:
-                self._ledger.left()
-            seconds = time.perf_counter() - started
-            usd = self._price.usd(tokens_in, tokens_out) if self._price else None
-            row = CallRow(
-                *(call_id, self._run_id, step, model, revision, response, finish),
-                *(tokens_in, tokens_out, seconds, usd, "error" if error else "ok", str(error or unreadable)),
-                microseconds(),
-            )
-            tally.failed += error is not None
-            self._ledger.paid(tokens_in, tokens_out, usd)
-            await self._ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
-        await self._ledger.flush_in_time()
-        if error is not None:
-            raise error
-        return row

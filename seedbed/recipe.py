@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,10 +21,12 @@ from pydantic import (
     SerializeAsAny,
     ValidationError,
     ValidationInfo,
+    model_validator,
 )
 from pydantic.json_schema import models_json_schema
 from pydantic_core import ErrorDetails
 
+from seedbed.asking import Asked, Asking
 from seedbed.credentials import ENV_ADVICE
 from seedbed.engines.smollm2 import EMBEDDED
 from seedbed.faults import Advice, Fault, fault, fault_of, read_options
@@ -37,7 +39,7 @@ from seedbed.yamlfile import BadInput, Value, Where, kind, load, nearest
 Options = Mapping[str, type[BaseModel]]  # a method's name and the model of its options
 
 
-class TransformersModel(Frozen):
+class TransformersModel(Asking):
     """A model run in this process: the embedded one, or a local folder or name on the hub."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -47,6 +49,12 @@ class TransformersModel(Frozen):
     revision: str = ""
     licence: str = "unknown"
     concurrency: Annotated[int, Field(ge=1)] = 32
+
+    @model_validator(mode="after")
+    def _no_fields(self) -> Self:
+        if self.extra or any(step.extra for step in self.steps.values()):
+            raise fault("extra: a model in this process is sent no fields", "Write template: for its chat template")
+        return self
 
 
 def _base_url(url: str) -> str:
@@ -60,11 +68,25 @@ def _base_url(url: str) -> str:
     if parts.username or parts.password:
         raise fault("the address holds a name or password", ENV_ADVICE)
     if parts.query or parts.fragment:
-        raise fault("the address holds a query or a fragment", "Write one such as http://127.0.0.1:8000/v1")
+        raise fault(
+            "the address holds a query or a fragment",
+            "Write one such as http://127.0.0.1:8000/v1, and what stands behind the ? under query: {api-version: …}",
+        )
     return url.rstrip("/")
 
 
-class HttpModel(Frozen):
+def _header(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise fault("this is no text of a header", "Write plain ASCII on one line")
+    return value
+
+
+Header = Annotated[str, Field(min_length=1), AfterValidator(_header)]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class HttpModel(Asking):
     """A model behind an OpenAI-compatible server. `api_key_env` names an environment variable; never the key."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -74,7 +96,19 @@ class HttpModel(Frozen):
     model: Annotated[str, Field(min_length=1)]
     revision: str = "unspecified"
     licence: str = "unknown"
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    api_key_env: Variable | None = None
+    headers: dict[HeaderName, Header] = Field(default={}, description="Further headers of each request.")
+    headers_from_env: dict[HeaderName, Variable] = Field(
+        default={}, description="Headers whose values are secrets, by the environment variables that hold them."
+    )
+    query: dict[Header, Header] = Field(
+        default={}, description="What stands behind the ? of every address, such as api-version: 2024-10-21."
+    )
+    omit: tuple[str, ...] = Field(default=(), description="Fields that the server refuses, such as seed, temperature.")
+    rename: dict[str, str] = Field(
+        default={}, description="Fields under another name, such as max_tokens: max_completion_tokens."
+    )
+    top_logprobs: int = Field(default=20, ge=1, le=20, description="Likeliest tokens that a judgement asks for.")
     concurrency: Annotated[int, Field(ge=1)] = 64
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Seconds that one call may take")] = 120.0
     retries: Annotated[int, Field(ge=0)] = 4
@@ -156,6 +190,11 @@ class Recipe(Frozen):
     curate: tuple[Step, ...] = ()
     budget: Budget = Budget()
 
+    @property
+    def models(self) -> tuple[TransformersModel | HttpModel | VllmModel, ...]:
+        """The model, the judge, which may be the same, and the pool."""
+        return (self.model, self.judge or self.model, *self.pool)
+
 
 ADVICE: Advice = {
     (Recipe, "name"): "Write lower-case letters, digits, - and _, at most 64, such as support-desk",
@@ -235,7 +274,8 @@ def _recipe_fault(detail: ErrorDetails) -> Fault:
     where, owner = detail["loc"], Recipe if len(detail["loc"]) == 1 else None
     at = 2 if where[0] == "pool" else 1  # pydantic puts the engine's name after the key
     if where[0] in ("model", "judge", "pool") and len(where) > at:
-        named = VllmArguments if where[-2] == "args" else ENGINES.get(str(where[at]))
+        inner: dict[str, type[BaseModel]] = {"args": VllmArguments, "steps": Asked}
+        named = (inner.get(str(where[at + 1])) if len(where) > at + 2 else None) or ENGINES.get(str(where[at]))
         return fault_of(detail, (*where[:at], *where[at + 1 :]), named, ADVICE)
     return fault_of(detail, where, Budget if where[0] == "budget" else owner, ADVICE)
 

@@ -111,7 +111,10 @@ class Verdict(Frozen):
 
 
 class Sample(Frozen):
-    """One row. `status` is pending until every check that concerns it has spoken."""
+    """One row. `status` is pending until every check that concerns it has spoken.
+
+    Of a failed one, `reason` is short enough to group by, and `error` is all that is known: what was said, what to do.
+    """
 
     sample_id: str
     kind: Kind
@@ -126,6 +129,7 @@ class Sample(Frozen):
     parents: tuple[str, ...] = ()
     call_ids: tuple[str, ...] = ()
     model: str = ""
+    error: str = ""
 
     @cached_property
     def text_hash(self) -> str:
@@ -195,7 +199,8 @@ class Leaf:
 class Unit:
     """One piece of planned work: try number `attempt` (from 0) to fill place `ordinal` of a leaf.
 
-    `spent` are the tries before it that came to something, if only to a drop: not those that no engine answered.
+    `spent` are the tries before it that came to something, if only to a drop: not those that no engine answered. What
+    is drawn goes by them, so that a try that was not answered to its end is answered from the ledger as far as it came.
     """
 
     recipe: str
@@ -208,18 +213,21 @@ class Unit:
     @cached_property
     def sample_id(self) -> str:
         """Stable id, the same in every run of the same plan; 20 hexadecimal digits."""
-        plan = f"{self.recipe}\n{self.method}\n{self.leaf.path}\n{self.ordinal}\n{self.attempt}"
-        return hashlib.blake2b(plan.encode(), digest_size=10).hexdigest()
+        return _digest(f"{self.recipe}\n{self.method}\n{self.leaf.path}\n{self.ordinal}\n{self.attempt}")
 
     @cached_property
     def draw(self) -> int:
         """The unit's own number for seeding: which examples it sees and which answer it draws."""
-        return int(self.sample_id[:8], 16)
+        return int(_digest(f"{self.recipe}\n{self.method}\n{self.leaf.path}\n{self.ordinal}\n{self.spent}")[:8], 16)
 
 
 def derived_id(sample_id: str, step: str) -> str:
     """The id of the sample that a step made of another one: the same in every run of the same plan."""
-    return hashlib.blake2b(f"{sample_id}\n{step}".encode(), digest_size=10).hexdigest()
+    return _digest(f"{sample_id}\n{step}")
+
+
+def _digest(plan: str) -> str:
+    return hashlib.blake2b(plan.encode(), digest_size=10).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,12 @@ def runs(store: Store) -> list[Row]:
     return found
 
 
+def tokens_of(run: Row) -> str:
+    """A run's tokens, in and out, for people; "unknown" where no server told any."""
+    told = (run["tokens_in"], run["tokens_out"])
+    return "unknown" if None in told else f"{sum(int(str(n)) for n in told):,}"
+
+
 def pace(store: Store, run_id: str) -> Pace:
     """How fast a run goes right now, by what was stored in the last minute."""
     recent = f"created_at > (now() AT TIME ZONE 'UTC') - to_seconds({PACE_SECONDS})"

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
 
+from seedbed.asking import Asking
 from seedbed.faults import fault
 from seedbed.records import Frozen
 
@@ -49,7 +50,7 @@ class VllmArguments(Frozen):
     tokenizer_mode: Name | None = None
 
 
-class VllmModel(Frozen):
+class VllmModel(Asking):
     """A model that Seedbed serves itself, with vLLM from an environment of its own (`make vllm`)."""
 
     model_config = ConfigDict(hide_input_in_errors=True)

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.mock_server import running
 from flows.run import grow, read
 from seedbed.engines import EngineError, EngineGone
-from seedbed.engines.http import HttpEngine
+from seedbed.engines.http import HttpEngine, Server
 from seedbed.records import Message
 from seedbed.store import Store
 from tests.batch_provider import providing
@@ -24,7 +24,7 @@ def ask(provider, folder, calls=6, seconds=60):
     """What so many calls give, by number: answers or errors. The process is gone after so many seconds."""
 
     async def main():
-        async with HttpEngine(provider.base_url, "m", timeout=5, batches=folder) as engine:
+        async with HttpEngine(provider.base_url, "m", timeout=5, server=Server(batches=folder)) as engine:
             asked = [engine.chat([Message(role="user", content=f"say {n}")], step="t") for n in range(calls)]
             try:
                 return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), seconds)
@@ -93,8 +93,8 @@ def test_a_batch_under_way_is_found_again_also_where_only_the_server_knows_of_it
 def test_two_processes_do_not_wait_for_the_same_batches(tmp_path):
     async def main():
         asked = (
-            HttpEngine(provider.base_url, "m", batches=tmp_path),
-            HttpEngine(provider.base_url, "m", batches=tmp_path),
+            HttpEngine(provider.base_url, "m", server=Server(batches=tmp_path)),
+            HttpEngine(provider.base_url, "m", server=Server(batches=tmp_path)),
         )
         async with asked[0] as one, asked[1] as two:
             first = asyncio.create_task(one.chat([Message(role="user", content="hello")], step="t"))

@@ -13,7 +13,8 @@ from benchmarks.mock_server import running
 from seedbed.engines import EngineError, EngineGone, ask
 from seedbed.engines.http import HttpEngine
 from seedbed.journal import lease
-from seedbed.ledger import Ledger, Recorded, Stopped
+from seedbed.ledger import Ledger, Stopped
+from seedbed.recorded import Recorded
 from seedbed.records import Frozen, Message
 from seedbed.replies import Unreadable
 from seedbed.store import Store
@@ -108,7 +109,7 @@ def test_one_prompt_that_is_too_long_fails_alone_among_those_sent_with_it():
     told, seen = served(long, lambda engine: many(engine, 64))
     assert len(seen) == 64
     assert [n for n, reply in enumerate(told) if isinstance(reply, EngineError)] == [7]
-    assert "Shorten the prompt" in str(told[7])
+    assert "Shorten what the prompt shows" in str(told[7])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_what_is_served_to_a_stopped_run_is_not_asked_again_when_it_goes_on(tmp_
     with running(status=401, fault_every=9) as base_url:
         path = recipe(tmp_path, base_url, per_leaf=2, curate=["rules"])
         outcome = asyncio.run(grow(read(path), tmp_path / "home"))
-        assert outcome.status == "failed" and "Check the key" in outcome.message
+        assert outcome.status == "failed" and "No key was sent" in outcome.message
         assert outcome.progress.failed == 0 and outcome.progress.tally.calls > 0
         again = asyncio.run(grow(read(path), tmp_path / "home"))
         assert again.progress.tally.replayed >= outcome.progress.tally.calls

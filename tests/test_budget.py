@@ -11,9 +11,10 @@ from flows.engines import price_of
 from seedbed.budget import Budget
 from seedbed.engines import EngineError, ModelCard, Reply, Sampling
 from seedbed.journal import lease
-from seedbed.ledger import Ledger, Recorded, Stopped
+from seedbed.ledger import Ledger, Stopped
 from seedbed.prices import TABLE, Listed, Price, listed_price
 from seedbed.recipe import HttpModel
+from seedbed.recorded import Recorded
 from seedbed.store import Store
 from seedbed.yamlfile import load
 from tests.test_ledger import ASK

@@ -97,7 +97,7 @@ LASTING: dict[str, tuple[dict[str, float], str, str]] = {
     "500": ({"status": 500}, "HTTP 500: scripted fault", "heck that the server is up"),
     "429": ({"status": 429}, "HTTP 429: scripted fault", "lower concurrency, or run again later"),
     "429, come back in an hour": ({"retry_after": 3600}, "asks to wait 3600 s", "run again later"),
-    "no such key": ({"status": 401}, "HTTP 401", "Check the key in the environment variable"),
+    "no such key": ({"status": 401}, "HTTP 401", "No key was sent: put it in an environment variable"),
     "HTML": ({"html": True}, "no chat completion: <html>", "heck that the server is up"),
     "half a body": ({"half_body": True}, "PayloadError", "heck that the server is up"),
     "a byte now and then": ({"drip": True}, "no whole answer within 1 s", "heck that the server is up"),

@@ -36,7 +36,7 @@ def model(pair: dict[str, str] | str | None = None, **chooses) -> Scripted:
 
 
 def made(engine: Scripted, leaf: Leaf = REMOTE, ordinal: int = 0, attempt: int = 0) -> Draft:
-    unit = Unit("recipe", "knowledge", leaf, ordinal, attempt)
+    unit = Unit("recipe", "knowledge", leaf, ordinal, attempt, spent=attempt)
     return asyncio.run(knowledge(unit, Engines(engine, engine), Knowledge(chunk_words=40)))
 
 

@@ -13,7 +13,8 @@ import pytest
 from seedbed.budget import Budget
 from seedbed.engines import Choice, EngineError, ModelCard, Reply, Sampling
 from seedbed.journal import Journal, RunBusy, at_work, lease
-from seedbed.ledger import Ledger, Recorded, Stopped
+from seedbed.ledger import Ledger, Stopped
+from seedbed.recorded import Recorded
 from seedbed.records import Message
 from seedbed.replies import Unreadable
 from seedbed.store import Store, StoreError

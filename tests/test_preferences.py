@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.mock_server import running
 from generators.preferences import Preferences, leaves, preference
+from seedbed.drafts import Unfinished
 from seedbed.engines import Choice, Engines, Messages, ModelCard, Reply, Sampling
 from seedbed.errors import InputError
 from seedbed.records import Answer, Draft, Leaf, Request, Seed, Unit
-from seedbed.replies import Unreadable
 from seedbed.request_file import read_requests
 from seedbed.yamlfile import BadInput
 from tests.scripted import Odds, Scripted
@@ -113,7 +113,7 @@ def test_a_margin_that_is_too_small_is_no_pair_and_the_score_is_kept_for_another
 
 def test_cut_off_empty_and_twin_answers_are_no_candidates():
     replies = [Reply("cut", 1, 1, "length"), Reply(" ", 1, 1), Reply("Same  one", 1, 1), Reply("same ONE", 1, 1)]
-    with pytest.raises(Unreadable, match="fewer than two whole, different answers"):
+    with pytest.raises(Unfinished, match="fewer than two whole, different answers"):
         made(Engines(Scripted({"candidate": list(replies)}), judge()), candidates=4)
 
 

@@ -1,10 +1,13 @@
 import asyncio
 import random
+from dataclasses import replace
+from typing import Never
 
 import pytest
 
 from generators.skills import Skills, answer_cases, leaves, question_cases, sample_seeds, skill
-from seedbed.engines import Engines, Reply
+from seedbed.drafts import Unfinished
+from seedbed.engines import Engines, Messages, Reply
 from seedbed.records import Draft, Leaf, Seed, Unit
 from seedbed.replies import Unreadable
 from tests.scripted import Line, Odds, Scripted
@@ -25,7 +28,7 @@ YES, NO = {"yes": 0.9, "no": 0.1}, {"yes": 0.4, "no": 0.6}
 
 
 def unit(leaf: Leaf = WHY, attempt: int = 0) -> Unit:
-    return Unit("recipe", "skills", leaf, 0, attempt)
+    return Unit("recipe", "skills", leaf, 0, attempt, spent=attempt)
 
 
 def model(**changes) -> Scripted:
@@ -93,9 +96,13 @@ def test_the_draw_decides_the_examples_and_goes_along_as_ordinal():
             "answer fails its check",
         ),
         ({"question": ["  why SEED\nquestion 4? "]}, ["question"], "copies an example"),
-        ({"question": [Reply("Why is", 1, 64, "length")]}, ["question"], "question cut off"),
+        ({"question": [Reply("Why is", 1, 64, "length")]}, ["question"], "question cut off at 64 tokens"),
         ({"answer": ["why is it SO?"]}, ["question", "question_check", "answer"], "answer repeats the question"),
-        ({"answer": [Reply("Bec", 1, 160, "length")]}, ["question", "question_check", "answer"], "answer cut off"),
+        (
+            {"answer": [Reply("Bec", 1, 160, "length")]},
+            ["question", "question_check", "answer"],
+            "answer cut off at 160 tokens",
+        ),
     ],
 )
 def test_the_first_failing_verdict_ends_the_sample_and_nothing_more_is_spent(change, steps, reason):
@@ -108,8 +115,29 @@ def test_the_first_failing_verdict_ends_the_sample_and_nothing_more_is_spent(cha
 
 @pytest.mark.parametrize("step", ["context", "question", "answer"])
 def test_an_empty_answer_is_unreadable(step):
-    with pytest.raises(Unreadable, match=f"{step}: empty answer"):
+    with pytest.raises((Unreadable, Unfinished), match=f"{step}: empty answer"):
         made(model(**{step: [" \n"]}), POLITE)
+
+
+@pytest.mark.parametrize(("step", "kept"), [("question", "New text."), ("question_check", "Why is it so?")])
+def test_what_was_written_goes_along_with_what_failed_after_it(step, kept):
+    failing = Unreadable(step, "it says nothing", "raw")
+
+    def fails(messages: Messages) -> Never:
+        raise failing
+
+    with pytest.raises(Unfinished) as caught:
+        made(model(**{step: fails}), POLITE)
+    assert caught.value.problem is failing
+    draft = caught.value.draft
+    assert kept in (draft.content.question, draft.content.context) and draft.call_ids and draft.parents
+
+
+def test_the_longest_example_makes_room_for_answers_like_it():
+    engine, long = model(), "word " * 600
+    made(engine, replace(WHY, seeds=(*WHY.seeds, Seed("Why at length?", long))))
+    room = {call.step: call.sampling.max_tokens for call in engine.calls if call.sampling}
+    assert room["answer"] >= len(long) // 2 and room["question"] < 1000
 
 
 def test_a_text_that_copies_a_seeds_text_costs_one_call():

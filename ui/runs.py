@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from seedbed.standing import Row, pace, runs
+from seedbed.standing import Row, pace, runs, tokens_of
 from seedbed.store import Store
 from seedbed.store.tallies import costs, wanted
 from ui import desk
@@ -68,7 +68,6 @@ def _state(run: Row) -> None:
 
 def _progress(store: Store, run: Row) -> None:
     made, kept, pending = (int(str(run[name])) for name in ("made", "kept", "pending"))
-    tokens = int(str(run["tokens_in"])) + int(str(run["tokens_out"]))
     target = wanted(store, str(run["run_id"]))
     draw(bar("Kept", kept, target))
     facts = [(name, f"{int(str(run[name])):,}") for name in ("made", "kept", "dropped", "failed", "pending")]
@@ -77,7 +76,7 @@ def _progress(store: Store, run: Row) -> None:
     facts = [
         ("calls", f"{int(str(run['calls'])):,}"),
         ("of these from the ledger", f"{int(str(run['calls_replayed'])):,}"),
-        ("tokens", f"{tokens:,}"),
+        ("tokens", tokens_of(run)),
         ("seconds at work", f"{run['seconds']:,.0f}"),
         ("cost", "no prices known" if run["usd"] is None else f"${run['usd']:,.2f}"),
     ]

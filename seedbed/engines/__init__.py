@@ -13,7 +13,21 @@ from typing import Protocol, TypeVar
 from pydantic import BaseModel
 
 from seedbed.records import Message
-from seedbed.replies import read
+from seedbed.replies import Choice, Reply
+from seedbed.room import ANSWER
+from seedbed.structured import read
+
+__all__ = [
+    "Choice",
+    "Engine",
+    "EngineError",
+    "EngineGone",
+    "EngineRefused",
+    "Engines",
+    "ModelCard",
+    "Reply",
+    "Sampling",
+]
 
 Messages = Sequence[Message]
 T = TypeVar("T", bound=BaseModel)
@@ -21,11 +35,11 @@ T = TypeVar("T", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How an answer is drawn. `max_tokens` counts new tokens; temperature 0 is greedy."""
+    """How an answer is drawn. `max_tokens` counts new tokens (see `seedbed/room.py`); temperature 0 is greedy."""
 
     temperature: float = 0.7
     top_p: float = 0.95
-    max_tokens: int = 512
+    max_tokens: int = ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +52,25 @@ class ModelCard:
     licence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A model's answer. `call_id` is set by the ledger; `finish` is "stop" or "length" where the engine knows."""
+class EngineError(Exception):
+    """The engine gave no answer, after its own retries: the message says what happened and what to do.
 
-    text: str
-    tokens_in: int
-    tokens_out: int
-    finish: str = "stop"
-    call_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Each option's probability (they sum to 1), read from one forward pass.
-
-    `mass` is the probability that the options had together before they were normalised: near 0, the model
-    did not want to answer with any of them and the choice means little.
+    `kind` is what happened in a few words, the same for every call that it happened to.
     """
 
-    probabilities: dict[str, float]
-    mass: float
-    tokens_in: int
-    call_id: str = ""
-
-    def expected(self) -> float:
-        """Mean of options that are numbers, e.g. a rating from 1 to 5."""
-        return sum(float(option) * p for option, p in self.probabilities.items())
-
-
-class EngineError(Exception):
-    """The engine gave no answer, after its own retries: the message says what happened and what to do."""
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind or " ".join(message.split("\n", 1)[0].split())[:120]
 
 
 class EngineGone(EngineError):
     """No call will be answered for now, whatever is asked: the message says why and what to do. A run stops at it."""
+
+
+class EngineRefused(EngineError):
+    """The engine is well and turns this one request down, now and whenever it is asked: too long, or not allowed."""
+
+    call_id = ""  # set by the ledger, where it is recorded for good
 
 
 class Engine(Protocol):
@@ -94,11 +92,12 @@ class Engine(Protocol):
         """One answer. `ordinal` tells several answers to one prompt apart and seeds the draw.
 
         `schema` asks engines that can to constrain the answer to that JSON shape; nothing is promised, so
-        read it with `ask`. `step` names the stage, for the books. Raises EngineError.
+        read it with `ask`. `step` names the stage, for the books and for what a recipe says of it. Raises EngineError,
+        and Unreadable where what came back is no reply.
         """
 
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
-        """The probability of each option as the next words, from one forward pass. Raises EngineError."""
+        """The probability of each option as the next words, from one forward pass. Raises EngineError, Unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +125,4 @@ async def ask(
 ) -> tuple[T, Reply]:
     """A chat whose answer must be JSON of the given shape, checked on arrival. Raises Unreadable, EngineError."""
     reply = await engine.chat(messages, sampling, step=step, ordinal=ordinal, schema=schema)
-    return read(reply.text, schema, step), reply
+    return read(reply, schema, step), reply

@@ -10,13 +10,14 @@ import asyncio
 import hashlib
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from seedbed.engines import Choice, EngineError, Messages, Reply, Sampling
+from seedbed.engines import Choice, EngineError, EngineGone, EngineRefused, Messages, Reply, Sampling
+from seedbed.replies import reply
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +37,7 @@ class Job:
     ordinal: int
     options: tuple[str, ...]
     future: asyncio.Future[Reply | Choice]
+    template: Mapping[str, object] = field(default_factory=dict)  # further arguments of the chat template
     settled: bool = False
     alone: bool = False  # it failed among others, and is not to be run with them again
     ids: list[int] = field(default_factory=list)
@@ -86,18 +88,19 @@ class Model:
     def admit(self, job: Job) -> bool:
         """Reads the job's prompt and options into tokens; what cannot be run is settled at once."""
         try:
-            job.ids = self._tokens(job.messages)
+            job.ids = self._tokens(job.messages, job.template)
             job.firsts = self._firsts(job.options)
         except ValueError as error:
             job.settle(error)
         except Exception as error:  # a model brings its own template and tokenizer
-            job.settle(EngineError(f"the model's chat template or tokenizer cannot take this prompt: {error!r}"))
+            job.settle(_untaken(error))
         if not job.settled and job.size > self._context:
             new = job.size - len(job.ids)
             job.settle(
-                EngineError(
+                EngineRefused(
                     f"a prompt of {len(job.ids)} tokens and {new} new ones do not fit the model's context of "
-                    f"{self._context}: shorten the documents or examples"
+                    f"{self._context}: shorten the documents or examples, or lower max_tokens",
+                    "prompt too long",
                 )
             )
         return not job.settled
@@ -150,7 +153,7 @@ class Model:
         """Settles a chat with what it has drawn."""
         text = self._tokenizer.decode(job.drawn, skip_special_tokens=True)
         finish = "stop" if job.drawn and job.drawn[-1] in self.ends else "length"
-        job.settle(Reply(str(text).strip(), len(job.ids), len(job.drawn), finish))
+        job.settle(reply(str(text).strip(), finish, (len(job.ids), len(job.drawn))))
 
     def _begin(self, jobs: Sequence[Job]) -> tuple[DynamicCache, Tensor, Tensor, list[Job]]:
         """The prompts read: one cache for all rows, padded on the left to one length."""
@@ -234,10 +237,11 @@ class Model:
         logits: Tensor = output.logits[:, -1]
         return logits
 
-    def _tokens(self, messages: Messages) -> list[int]:
+    def _tokens(self, messages: Messages, template: Mapping[str, object]) -> list[int]:
         """The prompt by the model's chat template; no message can hold a special token."""
         turns = [{"role": turn["role"], "content": self._plain(turn["content"])} for turn in messages]
-        text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        more: dict[str, Any] = dict(template)
+        text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **more)
         return list(self._tokenizer.encode(str(text), add_special_tokens=False))
 
     def _plain(self, text: str) -> str:
@@ -253,6 +257,14 @@ class Model:
         spaced = [self._tokenizer.encode(" " + option, add_special_tokens=False)[0] for option in options]
         taken = plain + spaced
         return [[a] if taken.count(b) > 1 else [a, b] for a, b in zip(plain, spaced, strict=True)]
+
+
+def _untaken(error: Exception) -> EngineError:
+    """A model brings its own template and tokenizer, which may refuse anything."""
+    why = f"the model's chat template or tokenizer cannot take this prompt: {error!r}"
+    if "system" in str(error).lower() or "alternate" in str(error).lower():
+        return EngineGone(f"{why}. Write under this model: system_role: false", "the system role is refused")
+    return EngineError(why, "chat template")
 
 
 def _draw(logits: Tensor, jobs: Sequence[Job]) -> list[int]:

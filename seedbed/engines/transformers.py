@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from seedbed.asking import Asking, Way, Ways
 from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling, continuous
 from seedbed.engines.continuous import Continuous
 from seedbed.engines.fingerprint import commit_of, folder_of, identify
@@ -38,9 +39,15 @@ class TransformersEngine:
     """The Engine of a model in this process; its thread loads the model on the first call."""
 
     def __init__(
-        self, model: str | Path = EMBEDDED, revision: str = "", licence: str = "unknown", batch: int = 32
+        self,
+        model: str | Path = EMBEDDED,
+        revision: str = "",
+        licence: str = "unknown",
+        batch: int = 32,
+        asking: Asking | None = None,
     ) -> None:
         """`model` is a folder, a name on the hub, or `smollm2-135m` for the embedded one. Raises EngineError."""
+        self._ways = Ways(asking)
         self._model, self._revision, self._batch, self._room = str(model), revision, batch, _BUDGET
         self._card = identify("transformers", self._model, revision, licence)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -62,7 +69,7 @@ class TransformersEngine:
         schema: type[BaseModel] | None = None,
     ) -> Reply:
         """One answer; what is drawn depends on prompt, ordinal and sampling, but on a GPU also on what runs beside."""
-        reply = await self._submit(messages, sampling, ordinal, ())
+        reply = await self._submit(messages, self._ways.of(step), sampling, ordinal, ())
         assert isinstance(reply, Reply)
         return reply
 
@@ -70,7 +77,7 @@ class TransformersEngine:
         """The probability of each option's first token. Raises ValueError when two options begin alike."""
         if len(options) < 2:
             raise ValueError(f"a choice needs two options or more, not {list(options)}")
-        choice = await self._submit(messages, Sampling(), 0, tuple(options))
+        choice = await self._submit(messages, self._ways.of(step), Sampling(), 0, tuple(options))
         assert isinstance(choice, Choice)
         return choice
 
@@ -91,14 +98,15 @@ class TransformersEngine:
             self._thread = None
 
     async def _submit(
-        self, messages: Messages, sampling: Sampling, ordinal: int, options: tuple[str, ...]
+        self, messages: Messages, way: Way, sampling: Sampling, ordinal: int, options: tuple[str, ...]
     ) -> Reply | Choice:
         if self._closed:
             raise EngineError(f"the engine of {self._card.model} is closed")
         if self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="transformers-engine", daemon=True)
             self._thread.start()
-        job = Job(messages, sampling, ordinal, options, asyncio.get_running_loop().create_future())
+        told = way.messages(messages)
+        job = Job(told, sampling, ordinal, options, asyncio.get_running_loop().create_future(), way.template)
         self._inbox.put(job)
         return await job.future
 

@@ -168,6 +168,7 @@ class Server:
             concurrency=model.concurrency,
             timeout=model.timeout,
             retries=model.retries,
+            asking=model,
         )
 
     async def _end(self, child: Child, frozen: bool) -> None:

@@ -17,6 +17,9 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.streams import EofStream
 from yarl import URL
 
+from seedbed.engines.connection import DIRECT, Route
+
+ANSWER_BYTES = 16 << 20  # of a body, unpacked; an answer of 100,000 tokens has half a megabyte
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, ceil_threshold=math.inf)  # the whole exchange has its own
 
 
@@ -28,14 +31,24 @@ class Answer(NamedTuple):
     content: bytes
 
 
+class TooLarge(Exception):
+    """A body of more bytes than anything that was asked for can have."""
+
+
 class Wire:
     """Up to `limit` kept-alive connections to the server of `base`; to be made and closed inside an event loop."""
 
-    def __init__(self, base: URL, headers: Mapping[str, str], limit: int) -> None:
-        self._path, self._connector = base.raw_path.rstrip("/"), aiohttp.TCPConnector(limit=limit)
+    def __init__(self, base: URL, headers: Mapping[str, str], limit: int, way: Route = DIRECT) -> None:
+        self._connector = aiohttp.TCPConnector(limit=limit)
         # Only for the connector, which asks it where to connect and whether by TLS.
-        self._target = aiohttp.ClientRequest("POST", base, loop=asyncio.get_running_loop())
+        self._target = aiohttp.ClientRequest(
+            "POST", base, loop=asyncio.get_running_loop(), proxy=way.proxy, proxy_auth=way.login, ssl=way.tls
+        )
+        self._path, self._query = base.raw_path.rstrip("/"), f"?{base.raw_query_string}" if base.query_string else ""
         fixed = {"Host": self._target.headers["Host"], "Accept": "*/*", **headers}
+        if way.proxy and base.scheme == "http":  # a proxy reads the whole address, and its own login
+            self._path = f"{base.origin()}{self._path}"
+            fixed |= {"Proxy-Authorization": way.login.encode()} if way.login else {}
         self._fixed = "".join(f"{name}: {value}\r\n" for name, value in fixed.items())
         self._heads: dict[tuple[str, str], bytes] = {}
         self._loop, self._deadlines = asyncio.get_running_loop(), _Deadlines()
@@ -46,7 +59,13 @@ class Wire:
         await self._connector.close()
 
     async def exchange(
-        self, method: str, page: str, body: bytes, seconds: float, kind: str = "application/json"
+        self,
+        method: str,
+        page: str,
+        body: bytes,
+        seconds: float,
+        kind: str = "application/json",
+        most: int = ANSWER_BYTES,
     ) -> Answer:
         """Send one request, whose body is of this `kind`, to `base`/`page` and read its answer whole.
 
@@ -54,6 +73,7 @@ class Wire:
 
         Raises:
             TimeoutError: no whole answer within `seconds`, connecting included.
+            TooLarge: the answer has more than `most` bytes.
             aiohttp.ClientError, OSError: no connection, or it broke, or what came back is no HTTP.
         """
         head = self._heads.get((method, page)) or self._head(method, page, kind)
@@ -61,7 +81,7 @@ class Wire:
         try:
             connection = await self._connector.connect(self._target, [], _NO_TIMEOUT)
             try:
-                answer = await self._converse(connection, b"%b%d\r\n\r\n%b" % (head, len(body), body))
+                answer = await self._converse(connection, b"%b%d\r\n\r\n%b" % (head, len(body), body), most)
                 connection.release()  # closes it instead if the server said so or sent more than it should
                 return answer
             finally:
@@ -75,7 +95,7 @@ class Wire:
         finally:
             self._deadlines.end(task)
 
-    async def _converse(self, connection: aiohttp.connector.Connection, request: bytes) -> Answer:
+    async def _converse(self, connection: aiohttp.connector.Connection, request: bytes, most: int) -> Answer:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise aiohttp.ServerDisconnectedError
@@ -84,7 +104,9 @@ class Wire:
         message, payload = await protocol.read()
         while message.code < 200:  # "continue" and the like come before the answer
             message, payload = await protocol.read()
-        content = payload.read_nowait() if payload.is_eof() else await payload.read()
+        # What has come at once is small; what is packed may not be.
+        at_once = payload.is_eof() and not message.compression
+        content = payload.read_nowait() if at_once else await _bounded(payload, most)
         return Answer(message.code, message.headers, content)
 
     def _send(self, transport: asyncio.Transport, request: bytes) -> None:
@@ -101,11 +123,22 @@ class Wire:
 
     def _head(self, method: str, page: str, kind: str) -> bytes:
         """Everything before the body's length; a page always gets the same kind of body."""
-        head = f"{method} {self._path}/{page} HTTP/1.1\r\n{self._fixed}Content-Type: {kind}\r\nContent-Length: ".encode(
-            "ascii"
-        )
+        query = f"&{self._query[1:]}" if "?" in page and self._query else self._query
+        line = f"{method} {self._path}/{page}{query} HTTP/1.1\r\n"
+        head = f"{line}{self._fixed}Content-Type: {kind}\r\nContent-Length: ".encode("ascii")
         self._heads[method, page] = head
         return head
+
+
+async def _bounded(payload: aiohttp.StreamReader, most: int) -> bytes:
+    """A body read to its end, unless it has more than `most` bytes. Raises TooLarge."""
+    parts, size = list[bytes](), 0
+    while part := await payload.readany():
+        size += len(part)
+        if size > most:
+            raise TooLarge(f"more than {most:,} bytes")
+        parts.append(part)
+    return b"".join(parts)
 
 
 class _Deadlines:

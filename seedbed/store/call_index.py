@@ -17,7 +17,7 @@ class CallIndex:
     def __init__(self, store: Store) -> None:
         with store.reading() as connection:
             found = connection.execute(
-                "SELECT ('0x' || call_id[1:16])::UBIGINT AS key, rowid AS row FROM base.calls WHERE status = 'ok' "
+                "SELECT ('0x' || call_id[1:16])::UBIGINT AS key, rowid AS row FROM base.calls WHERE status <> 'error' "
                 "ORDER BY key"
             ).fetchnumpy()
         self._keys: npt.NDArray[np.uint64] = np.asarray(found["key"], dtype=np.uint64)

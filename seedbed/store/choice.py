@@ -80,7 +80,8 @@ ruled AS (
            CASE WHEN cut IS NULL OR v.threshold IS NULL THEN v.keep ELSE v.score >= cut END AS keep,
            CASE WHEN cut IS NULL OR v.threshold IS NULL THEN v.reason ELSE v.step || ' below ' || cut::VARCHAR END
                AS reason
-    FROM base.verdicts v SEMI JOIN temp.candidates USING (run_id, sample_id) LEFT JOIN cuts USING (step)),
+    FROM base.verdicts v SEMI JOIN temp.candidates USING (run_id, sample_id)
+    LEFT JOIN cuts ON v.step IN (cuts.step, cuts.step || '-again')),  -- a second look at words that were changed
 heard AS (
     SELECT run_id, sample_id, sample_id AS judged, -1 AS since FROM temp.candidates WHERE NOT contains(method, '/')
     UNION ALL

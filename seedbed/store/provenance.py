@@ -105,7 +105,8 @@ WHERE author IS NOT NULL AND author <> '' GROUP BY author ORDER BY author
 CHECKED = """
 WITH rows AS (SELECT run_id, sample_id, kept, content FROM base.version_rows WHERE version = $version),
 checked AS (
-    SELECT run_id, sample_id, step, min(rowid) AS n FROM base.verdicts WHERE curator = 'decontaminate' GROUP BY ALL),
+    SELECT run_id, sample_id, regexp_replace(step, '-again$', '') AS step, max(rowid) AS n
+    FROM base.verdicts WHERE curator = 'decontaminate' GROUP BY ALL),
 revised AS (
     SELECT run_id, sample_id, max(rowid) AS n FROM base.verdicts WHERE revision <> '' AND keep GROUP BY ALL)
 SELECT step, count(*) FILTER (kept) AS published, count(*) AS checked,

@@ -33,14 +33,18 @@ CALLS = {
     "status": "VARCHAR",
     "error": "VARCHAR",
     "created_at": "BIGINT",
+    "reasoning": "VARCHAR",
+    "refusal": "VARCHAR",
+    "tool_calls": "VARCHAR",
 }
+RARE = ("reasoning", "refusal", "tool_calls")  # most calls have none of these
 SAMPLES = pa.schema(
     [("run_id", pa.string()), ("sample_id", pa.string()), ("position", pa.int64())]
     + [(name, pa.string()) for name in ("kind", "method", "leaf")]
     + [("ordinal", pa.int32()), ("attempt", pa.int32())]
     + [(name, pa.string()) for name in ("status", "step", "reason", "question", "answer", "context")]
     + [("parents", _IDS), ("call_ids", _IDS), ("model", pa.string()), ("text_hash", pa.string())]
-    + [("created_at", pa.timestamp("us")), ("rejected", pa.string())]
+    + [("created_at", pa.timestamp("us")), ("rejected", pa.string()), ("error", pa.string())]
 )
 VERDICTS = pa.schema(
     [(name, pa.string()) for name in ("run_id", "sample_id", "step", "curator")]
@@ -51,7 +55,11 @@ VERDICTS = pa.schema(
 
 
 class CallRow(NamedTuple):
-    """What came of one model call, in columns of `calls`; `created_at` in microseconds, UTC."""
+    """What came of one model call, in columns of `calls`; `created_at` in microseconds, UTC.
+
+    `status` is `ok` for an answer, also one that cannot be read (then `error` says why), `refused` for a request that
+    is turned down for good, `error` where nobody answered. Tokens are None where nobody tells.
+    """
 
     call_id: str
     run_id: str
@@ -60,13 +68,16 @@ class CallRow(NamedTuple):
     revision: str
     response: str
     finish: str
-    tokens_in: int
-    tokens_out: int
+    tokens_in: int | None
+    tokens_out: int | None
     seconds: float
     usd: float | None
     status: str
     error: str
     created_at: int
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: str = ""
 
 
 class Judged(NamedTuple):
@@ -130,7 +141,7 @@ def _sample_row(run_id: str, row: Judged, now: int) -> tuple[object, ...]:
     return (
         (run_id, s.sample_id, row.position, s.kind, s.method, s.leaf, s.ordinal, s.attempt)
         + (s.status, s.step, s.reason, text.question, text.answer, text.context)
-        + (s.parents, s.call_ids, s.model, s.text_hash, now, text.rejected)
+        + (s.parents, s.call_ids, s.model, s.text_hash, now, text.rejected, s.error)
     )
 
 

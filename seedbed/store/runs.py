@@ -19,8 +19,21 @@ from seedbed.errors import InputError
 from seedbed.store.rows import Tables, add_tables
 from seedbed.store.store import Store
 
-# A row that the engine failed on is no attempt of the model's, and is tried again when the run is run again.
+# A row that the engine failed on is no attempt of the model's, and is tried again, in this run or when it is run again;
+# but not for ever: one that the engine fails on so often while it answers for others has failed for good.
 ENGINE_FAILURE = "engine: "
+LAST_TRY = 3
+
+# Of the rows of a run: those that are to be tried again.
+_TRIED = """
+tried AS (
+    SELECT method, leaf, ordinal, attempt, status = 'kept' AS kept,
+           status = 'failed' AND starts_with(reason, $engine) AS silent
+    FROM base.samples WHERE run_id = $run AND NOT contains(method, '/')),
+rows AS (
+    SELECT *, silent AND count(*) FILTER (silent) OVER (PARTITION BY method, leaf, ordinal) < $last AS unanswered
+    FROM tried)
+"""
 
 
 def begin(
@@ -120,14 +133,11 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
     a place are spent in all. With `budget` None only rows that the engine failed on are tried again.
     """
     return store.query(
-        """
+        f"""
         WITH places AS (
             SELECT rowid AS leaf_order, method, leaf, target, unnest(range(target)) AS ordinal
             FROM base.targets WHERE run_id = $run),
-        rows AS (
-            SELECT method, leaf, ordinal, attempt, status = 'kept' AS kept,
-                   status = 'failed' AND starts_with(reason, $engine) AS unanswered
-            FROM base.samples WHERE run_id = $run AND attempt < $attempt),
+        {_TRIED.replace("WHERE run_id", "WHERE attempt < $attempt AND run_id")},
         spent AS (SELECT method, leaf, count(*) FILTER (NOT unanswered) AS tries FROM rows GROUP BY ALL),
         places_tried AS (
             SELECT method, leaf, ordinal, bool_or(kept) AS kept, arg_max(unanswered, attempt) AS unanswered,
@@ -143,16 +153,16 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
         WHERE $budget IS NULL OR place <= $budget * target - tries
         ORDER BY leaf_order, ordinal
         """,
-        {"run": run_id, "attempt": attempt, "budget": budget, "engine": ENGINE_FAILURE},
+        {"run": run_id, "attempt": attempt, "budget": budget, "engine": ENGINE_FAILURE, "last": LAST_TRY},
     )
 
 
 def unanswered_places(store: Store, run_id: str) -> int:
-    """How many places the engine failed on at their last try."""
-    last = "arg_max(status = 'failed' AND starts_with(reason, $engine), attempt) AS unanswered"
-    tried = f"SELECT {last} FROM base.samples WHERE run_id = $run GROUP BY method, leaf, ordinal"
+    """How many places the engine failed on at their last try, and not for good."""
+    last = "SELECT arg_max(unanswered, attempt) AS unanswered FROM rows GROUP BY method, leaf, ordinal"
     [row] = store.rows(
-        f"SELECT count(*) AS n FROM ({tried}) WHERE unanswered", {"run": run_id, "engine": ENGINE_FAILURE}
+        f"WITH {_TRIED}, places AS ({last}) SELECT count(*) AS n FROM places WHERE unanswered",
+        {"run": run_id, "engine": ENGINE_FAILURE, "last": LAST_TRY},
     )
     return int(str(row["n"]))
 
@@ -172,6 +182,7 @@ def hashes_before(
         SELECT DISTINCT ('0x' || text_hash)::UBIGINT AS hash FROM (
             SELECT text_hash FROM base.samples s JOIN base.verdicts v USING (run_id, sample_id)
             WHERE run_id = $run AND v.step = $step AND v.keep
+              AND NOT (s.status = 'failed' AND starts_with(s.reason, $engine))
             UNION ALL
             SELECT text_hash FROM base.samples s JOIN base.runs r USING (run_id)
             WHERE r.recipe <> $recipe AND NOT r.preview AND s.status = 'kept'
@@ -183,7 +194,8 @@ def hashes_before(
             WHERE status = 'kept')
         WHERE text_hash <> '' ORDER BY hash
         """,
-            {"run": run_id, "recipe": recipe, "step": step, "runs": runs, "methods": methods, "leaves": leaves},
+            {"run": run_id, "recipe": recipe, "step": step, "runs": runs, "methods": methods, "leaves": leaves}
+            | {"engine": ENGINE_FAILURE},
         ).fetchnumpy()
     return np.asarray(found["hash"], dtype=np.uint64)
 

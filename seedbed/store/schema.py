@@ -4,6 +4,7 @@ The tables live in schema `base` and are ours to change; the views in `main` are
 Times are UTC. `position` is a row's place in its run's plan: it decides which of two twins came first.
 """
 
+from seedbed.store.answers_schema import ANSWERS
 from seedbed.store.curation_schema import CURATION
 
 TABLES = """
@@ -142,4 +143,5 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("views", VIEWS),
     ("curation", CURATION),
     ("costs", COSTS),
+    ("answers", ANSWERS),
 )

@@ -1,0 +1,218 @@
+"""An engine with the ledger before it: what methods are given.
+
+A call's key is a hash of the model, the messages, the sampling, what the recipe says of how it is asked, the schema and
+the ordinal. What is recorded is what the server sent; it is read by `seedbed/replies.py` whenever it is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import orjson
+from pydantic import BaseModel
+
+from seedbed.asking import Ways
+from seedbed.engines import Engine, EngineError, EngineGone, EngineRefused, Messages, ModelCard, Sampling
+from seedbed.ledger import Ledger, Stopped
+from seedbed.prices import Price
+from seedbed.replies import Choice, Reply, Unreadable, reply
+from seedbed.store.rows import CallRow, microseconds
+
+
+class _Said(NamedTuple):
+    """What came of a call, as it is recorded."""
+
+    response: str = ""
+    finish: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    reasoning: str = ""
+    refusal: str = ""
+    tool_calls: str = ""
+    status: str = "ok"
+    error: str = ""
+
+
+_Call = Callable[[], Awaitable[_Said]]
+
+
+@lru_cache(maxsize=64)
+def _schema(schema: type[BaseModel] | None) -> dict[str, object] | None:
+    return schema.model_json_schema() if schema else None
+
+
+@lru_cache(maxsize=64)
+def _options(options: tuple[str, ...], asked: str) -> bytes:
+    return orjson.dumps({"options": options, "asked": asked} if asked else {"options": options})
+
+
+class Recorded:
+    """An engine with the ledger before it: what methods are given. `concurrency` bounds the calls in flight."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        run_id: str,
+        concurrency: int,
+        price: Price | None = None,
+        ways: Ways | None = None,
+    ) -> None:
+        self._engine, self._ledger, self._run_id, self._price = engine, ledger, run_id, price
+        self._ways = ways or Ways()
+        self._slots = asyncio.Semaphore(concurrency)
+        self._asked: dict[str, asyncio.Future[None] | None] = {}
+        self._answering: set[str] = set()  # steps that had an answer
+        self._identity = engine.card.model, engine.card.revision
+        self._digest = hashlib.blake2b(orjson.dumps(self._identity), digest_size=12)
+
+    @property
+    def card(self) -> ModelCard:
+        """Which model this is."""
+        return self._engine.card
+
+    async def chat(
+        self,
+        messages: Messages,
+        sampling: Sampling = Sampling(),
+        *,
+        step: str,
+        ordinal: int = 0,
+        schema: type[BaseModel] | None = None,
+    ) -> Reply:
+        """As Engine.chat, answered from the ledger where it can be. Raises Stopped besides."""
+        way = self._ways.of(step)
+        drawn = way.sampling(sampling)
+        request: dict[str, object] = {
+            "temperature": drawn.temperature,
+            "top_p": drawn.top_p,
+            "max_tokens": drawn.max_tokens,
+            "ordinal": ordinal,
+            "schema": _schema(schema),
+        }
+        if way.key:
+            request["asked"] = way.key
+
+        async def call() -> _Said:
+            got = await self._engine.chat(messages, drawn, step=step, ordinal=ordinal, schema=schema)
+            apart = (got.reasoning, got.refusal, got.tool_calls)
+            return _Said(got.sent or got.text, got.finish, got.tokens_in, got.tokens_out, *apart)
+
+        row = await self._answer(messages, orjson.dumps(request), step, call)
+        apart = {"reasoning": row.reasoning or "", "refusal": row.refusal or "", "tool_calls": row.tool_calls or ""}
+        return reply(row.response, row.finish, (row.tokens_in, row.tokens_out), **apart, call_id=row.call_id)
+
+    async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
+        """As Engine.choose, answered from the ledger where it can be.
+
+        Raises:
+            Unreadable: besides, where the options hold too little of the probability. Stopped: besides.
+        """
+        way = self._ways.of(step)
+
+        async def call() -> _Said:
+            got = await self._engine.choose(messages, options, step=step)
+            answer = {"probabilities": got.probabilities, "mass": got.mass, "wanted": got.wanted}
+            return _Said(orjson.dumps(answer).decode(), "stop", got.tokens_in, 1)
+
+        row = await self._answer(messages, _options(tuple(options), way.key), step, call)
+        told = orjson.loads(row.response)
+        found = Choice(told["probabilities"], told["mass"], row.tokens_in, row.call_id, told.get("wanted", {}))
+        try:
+            return found.meant(step, self.card.model, self._ways.least_mass)
+        except Unreadable as problem:
+            problem.call_id = row.call_id
+            raise
+
+    async def _answer(self, messages: Messages, request: bytes, step: str, call: _Call) -> CallRow:
+        """The row of a call that was answered. Raises Unreadable, EngineError where it was not, Stopped."""
+        row = await self._row(messages, request, step, call)
+        if row.status == "refused":
+            kind, _, message = row.error.partition("\n")
+            refused = EngineRefused(message, kind)
+            refused.call_id = row.call_id
+            raise refused
+        if row.error:
+            why, _, remedy = row.error.partition("\n")
+            problem = Unreadable(step, why, row.response, remedy, (row.tokens_in, row.tokens_out))
+            problem.call_id = row.call_id
+            raise problem
+        self._answering.add(step)
+        return row
+
+    async def _row(self, messages: Messages, request: bytes, step: str, call: _Call) -> CallRow:
+        prompt = orjson.dumps(messages)
+        digest = self._digest.copy()
+        digest.update(prompt)
+        digest.update(request)
+        call_id = digest.hexdigest()
+        while True:
+            row = await self._ledger.find(call_id) if self._ledger.may_know(call_id) else None
+            if row is not None:
+                self._ledger.tally.replayed += 1
+                return row
+            if call_id not in self._asked:
+                break
+            await self._twin(call_id)
+        self._asked[call_id] = None
+        try:
+            return await self._pay(call_id, prompt, request, step, call)
+        finally:
+            waiting = self._asked.pop(call_id)
+            if waiting:
+                waiting.set_result(None)
+
+    async def _twin(self, call_id: str) -> None:
+        """Wait for whoever is asking the very same, and use that answer if it comes."""
+        waiting = self._asked[call_id]
+        if waiting is None:
+            waiting = self._asked[call_id] = asyncio.get_running_loop().create_future()
+        await asyncio.wait([waiting])
+
+    async def _pay(self, call_id: str, prompt: bytes, request: bytes, step: str, call: _Call) -> CallRow:
+        tally, error = self._ledger.tally, None
+        async with self._slots:
+            if self._ledger.limited:
+                await self._ledger.room()
+            self._ledger.admit()
+            tally.in_flight += 1
+            started = time.perf_counter()
+            try:
+                said = await call()
+            except EngineGone as problem:  # the next call would fail alike: one message, and no row is lost to it
+                self._ledger.stop(str(problem))
+                raise Stopped(str(problem)) from problem
+            except EngineError as problem:
+                said, error = self._unanswered(problem, step)
+            except Unreadable as problem:  # paid for and answered, only not as it was asked: that is its answer
+                told = f"{problem.why}\n{problem.remedy}" if problem.remedy else problem.why
+                said = _Said(problem.raw, "stop", *problem.tokens, error=told)
+            finally:
+                self._ledger.left()
+            row = self._made(call_id, step, said, time.perf_counter() - started)
+            self._ledger.paid(row)
+            await self._ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
+        await self._ledger.flush_in_time()
+        if error is not None:
+            raise error
+        return row
+
+    def _unanswered(self, problem: EngineError, step: str) -> tuple[_Said, EngineError | None]:
+        """A refusal stands for good only where the step has had answers: else it may not be for the prompt."""
+        if isinstance(problem, EngineRefused) and step in self._answering:
+            return _Said(status="refused", error=f"{problem.kind}\n{problem}"), None
+        return _Said(status="error", error=str(problem)), problem
+
+    def _made(self, call_id: str, step: str, said: _Said, seconds: float) -> CallRow:
+        metered = said.tokens_in is not None and said.tokens_out is not None
+        usd = self._price.usd(said.tokens_in or 0, said.tokens_out or 0) if self._price and metered else None
+        return CallRow(
+            *(call_id, self._run_id, step, *self._identity, said.response, said.finish),
+            *(said.tokens_in, said.tokens_out, seconds, usd, said.status, said.error, microseconds()),
+            *(said.reasoning, said.refusal, said.tool_calls),
+        )
