@@ -19,6 +19,7 @@ from seedbed.replies import MORE_ROOM, Reply, Unreadable
 T = TypeVar("T", bound=BaseModel)
 
 _DEEPEST = 64  # levels of brackets; what a schema of ours asks for has three
+_MOST = 64  # objects that are looked at: one is wanted
 _MENDABLE = 16_384  # characters; mending takes time by their square
 
 # Commands of LaTeX that begin like an escape of JSON, and are no end of a line or tab before a word.
@@ -83,7 +84,7 @@ def _objects(text: str, step: str) -> tuple[list[str], str]:
     """The text of each object that stands in no other, and what to say where there is none.
 
     Raises:
-        Unreadable: brackets are nested too deep.
+        Unreadable: there are too many, or brackets are nested too deep.
     """
     found, depth, begun, quoted = list[str](), 0, 0, False
     for sign in _SIGNS.finditer(text):
@@ -92,14 +93,16 @@ def _objects(text: str, step: str) -> tuple[list[str], str]:
             quoted = mark != '"'
         elif mark == '"':
             quoted = depth > 0
-        elif mark in "}]":
-            depth = max(0, depth - 1)
+        elif mark in "}]" and depth:
+            depth -= 1
             if not depth and mark == "}":
                 found.append(text[begun : sign.end()])
         elif mark == "{" or (mark == "[" and depth):
             begun, depth = (begun if depth else sign.start()), depth + 1
             if depth > _DEEPEST:
                 raise Unreadable(step, f"JSON nested more than {_DEEPEST} deep", text)
+    if len(found) > _MOST:
+        raise Unreadable(step, f"more than {_MOST} JSON objects in the answer", text)
     return found, "the JSON breaks off" if depth else "no JSON object in the answer"
 
 

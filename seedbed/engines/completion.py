@@ -94,7 +94,7 @@ def completion(answer: Mapping[str, Any], step: str) -> tuple[Reply, Mapping[str
         finish = first.get("finish_reason")
         found = reply(_whole(sent), finish if isinstance(finish, str) else None, tokens, **apart)
     except _OddError as odd:
-        raise Unreadable(step, str(odd), orjson.dumps(choices, default=str).decode()[:2000], tokens=tokens) from odd
+        raise Unreadable(step, str(odd), json.dumps(choices, default=str)[:2000], tokens=tokens) from odd
     return found, first
 
 
