@@ -85,7 +85,7 @@ class Growth:
             self._unanswered.clear()
             await self._round(attempt, places, shards, position)
             made = self._progress.fresh - fresh
-            if made and self._progress.nothing_answered():
+            if made and made == self._progress.done and self._progress.nothing_answered():
                 raise Stopped(f"no row got an answer. {self._progress.raw_failures()}")
             if made and self._progress.unanswered - unanswered == made:
                 return  # only rows that the engine keeps failing on are left: the report names them

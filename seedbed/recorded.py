@@ -118,7 +118,8 @@ class Recorded:
         async def call() -> _Said:
             got = await self._engine.choose(messages, options, step=step)
             answer = {"probabilities": got.probabilities, "mass": got.mass, "wanted": got.wanted}
-            return _Said(orjson.dumps(answer).decode(), "stop", got.tokens_in, 1)
+            told = None if got.tokens_in is None else 1
+            return _Said(orjson.dumps(answer).decode(), "stop", got.tokens_in, told)
 
         row = await self._answer(messages, _options(tuple(options), way.key), step, call)
         told = orjson.loads(row.response)

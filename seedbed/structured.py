@@ -56,6 +56,8 @@ def read(reply: Reply, schema: type[T], step: str) -> T:
         return _storable(schema.model_validate_json(with_latex(text)), step, text)
     except ValidationError:
         sources, why = _objects(text, step)
+    if len(sources) > _MOST:
+        raise Unreadable(step, f"more than {_MOST} JSON objects in the answer", text)
     found = list[T]()
     for source in sources:
         try:
@@ -84,7 +86,7 @@ def _objects(text: str, step: str) -> tuple[list[str], str]:
     """The text of each object that stands in no other, and what to say where there is none.
 
     Raises:
-        Unreadable: there are too many, or brackets are nested too deep.
+        Unreadable: brackets are nested too deep.
     """
     found, depth, begun, quoted = list[str](), 0, 0, False
     for sign in _SIGNS.finditer(text):
@@ -101,8 +103,6 @@ def _objects(text: str, step: str) -> tuple[list[str], str]:
             begun, depth = (begun if depth else sign.start()), depth + 1
             if depth > _DEEPEST:
                 raise Unreadable(step, f"JSON nested more than {_DEEPEST} deep", text)
-    if len(found) > _MOST:
-        raise Unreadable(step, f"more than {_MOST} JSON objects in the answer", text)
     return found, "the JSON breaks off" if depth else "no JSON object in the answer"
 
 

@@ -52,6 +52,9 @@ class ModelCard:
     licence: str
 
 
+NOBODY = "nobody there"  # how the kind of an error begins where no server was reached
+
+
 class EngineError(Exception):
     """The engine gave no answer, after its own retries: the message says what happened and what to do.
 

@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp.helpers import BasicAuth, strip_auth_from_url
 from yarl import URL
 
-from seedbed.engines import EngineError, EngineGone
+from seedbed.engines import NOBODY, EngineError, EngineGone
 from seedbed.engines.completion import PassingFault
 
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -83,13 +83,13 @@ def lost(error: aiohttp.ClientError | OSError, where: str, way: Route) -> Passin
         return _of_proxy(error, where, way)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         why = f"the proxy {way.proxy}, named in the environment, cannot be reached ({error.os_error})"
-        return PassingFault(why, kind="proxy not reached", absent=True)
+        return PassingFault(why, kind=f"{NOBODY}: the proxy", absent=True)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         why = (
             f"the name {error.host} is not known ({error.os_error}). Check base_url, and HTTP_PROXY if a proxy knows it"
         )
-        return PassingFault(why, kind="name not known", absent=True)
-    return PassingFault(f"{type(error).__name__}: {error}", kind="no connection", absent=True)
+        return PassingFault(why, kind=f"{NOBODY}: unknown name", absent=True)
+    return PassingFault(f"{type(error).__name__}: {error}", kind=f"{NOBODY}: no connection", absent=True)
 
 
 def _untrusted(error: Exception) -> str:
@@ -112,4 +112,6 @@ def _of_proxy(error: aiohttp.ClientHttpProxyError, where: str, way: Route) -> Pa
         return EngineGone(
             f"{told}. It lets nobody through to there: name the host in NO_PROXY, or another proxy", "proxy"
         )
-    return PassingFault(f"the proxy {way.proxy} says HTTP {error.status} {error.message}", kind="proxy", absent=True)
+    return PassingFault(
+        f"the proxy {way.proxy} says HTTP {error.status} {error.message}", kind=f"{NOBODY}: the proxy", absent=True
+    )

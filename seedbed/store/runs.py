@@ -14,24 +14,27 @@ import orjson
 import pyarrow as pa
 from duckdb import DuckDBPyConnection
 
-from seedbed.engines import ModelCard
+from seedbed.engines import NOBODY, ModelCard
 from seedbed.errors import InputError
 from seedbed.store.rows import Tables, add_tables
 from seedbed.store.store import Store
 
 # A row that the engine failed on is no attempt of the model's, and is tried again, in this run or when it is run again;
-# but not for ever: one that the engine fails on so often while it answers for others has failed for good.
+# but not for ever: one that a server which is there fails on so often has failed for good.
 ENGINE_FAILURE = "engine: "
 LAST_TRY = 3
+
+_FAILURES = {"engine": ENGINE_FAILURE, "nobody": f"{ENGINE_FAILURE}{NOBODY}", "last": LAST_TRY}
 
 # Of the rows of a run: those that are to be tried again.
 _TRIED = """
 tried AS (
     SELECT method, leaf, ordinal, attempt, status = 'kept' AS kept,
-           status = 'failed' AND starts_with(reason, $engine) AS silent
+           status = 'failed' AND starts_with(reason, $engine) AS silent,
+           silent AND NOT starts_with(reason, $nobody) AS broken
     FROM base.samples WHERE run_id = $run AND NOT contains(method, '/')),
 rows AS (
-    SELECT *, silent AND count(*) FILTER (silent) OVER (PARTITION BY method, leaf, ordinal) < $last AS unanswered
+    SELECT *, silent AND count(*) FILTER (broken) OVER (PARTITION BY method, leaf, ordinal) < $last AS unanswered
     FROM tried)
 """
 
@@ -153,7 +156,7 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
         WHERE $budget IS NULL OR place <= $budget * target - tries
         ORDER BY leaf_order, ordinal
         """,
-        {"run": run_id, "attempt": attempt, "budget": budget, "engine": ENGINE_FAILURE, "last": LAST_TRY},
+        {"run": run_id, "attempt": attempt, "budget": budget, **_FAILURES},
     )
 
 
@@ -162,7 +165,7 @@ def unanswered_places(store: Store, run_id: str) -> int:
     last = "SELECT arg_max(unanswered, attempt) AS unanswered FROM rows GROUP BY method, leaf, ordinal"
     [row] = store.rows(
         f"WITH {_TRIED}, places AS ({last}) SELECT count(*) AS n FROM places WHERE unanswered",
-        {"run": run_id, "engine": ENGINE_FAILURE, "last": LAST_TRY},
+        {"run": run_id, **_FAILURES},
     )
     return int(str(row["n"]))
 
