@@ -39,7 +39,8 @@ class Ledger:
     """
 
     def __init__(self, store: Store, run_id: str, budget: Budget | None = None) -> None:
-        self._store, self._run_id = store, run_id
+        self.store = store
+        self._run_id = run_id
         self.tally, self.stop_reason = Tally(), ""
         self._allowance = Allowance(budget, self.tally) if budget and budget.limited else None
         self.limited = self._allowance is not None
@@ -160,7 +161,7 @@ class Ledger:
             self._journal.close()
 
     def _commit(self, calls: Path | None, outcomes: Sequence[Outcome]) -> int:
-        with self._store.writing() as connection:
+        with self.store.writing() as connection:
             first = load_calls(connection, calls) if calls else 0
             for outcome in outcomes:
                 outcome(connection)
@@ -179,7 +180,7 @@ class Ledger:
 
     def _read(self, number: int) -> dict[str, CallRow]:
         columns = ", ".join(CallRow._fields).replace("created_at", "0")
-        with self._store.reading() as connection:
+        with self.store.reading() as connection:
             rows = connection.execute(
                 f"SELECT {columns} FROM base.calls WHERE rowid >= ? AND rowid < ? AND status <> 'error'",
                 [number * BLOCK, (number + 1) * BLOCK],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
@@ -21,7 +22,9 @@ from seedbed.engines import Engine, EngineError, EngineGone, EngineRefused, Mess
 from seedbed.ledger import Ledger, Stopped
 from seedbed.prices import Price
 from seedbed.replies import Choice, Reply, Unreadable, reply
-from seedbed.store.rows import CallRow, microseconds
+from seedbed.store.rows import CallRow, microseconds, served_before
+
+logger = logging.getLogger(__name__)
 
 
 class _Said(NamedTuple):
@@ -34,6 +37,7 @@ class _Said(NamedTuple):
     reasoning: str = ""
     refusal: str = ""
     tool_calls: str = ""
+    served: str = ""
     status: str = "ok"
     error: str = ""
 
@@ -68,6 +72,7 @@ class Recorded:
         self._slots = asyncio.Semaphore(concurrency)
         self._asked: dict[str, asyncio.Future[None] | None] = {}
         self._answering: set[str] = set()  # steps that had an answer
+        self._served: set[str] = set()  # names that the server gave to the model
         self._identity = engine.card.model, engine.card.revision
         self._digest = hashlib.blake2b(orjson.dumps(self._identity), digest_size=12)
 
@@ -100,7 +105,8 @@ class Recorded:
 
         async def call() -> _Said:
             got = await self._engine.chat(messages, drawn, step=step, ordinal=ordinal, schema=schema)
-            apart = (got.reasoning, got.refusal, got.tool_calls)
+            served = got.served if got.served != self.card.model else ""
+            apart = (got.reasoning, got.refusal, got.tool_calls, served)
             return _Said(got.sent or got.text, got.finish, got.tokens_in, got.tokens_out, *apart)
 
         row = await self._answer(messages, orjson.dumps(request), step, call)
@@ -196,12 +202,25 @@ class Recorded:
             finally:
                 self._ledger.left()
             row = self._made(call_id, step, said, time.perf_counter() - started)
+            if row.served and row.served not in self._served:
+                await self._heed(row.served)
             self._ledger.paid(row)
             await self._ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
         await self._ledger.flush_in_time()
         if error is not None:
             raise error
         return row
+
+    async def _heed(self, served: str) -> None:
+        """Say so where the server calls the model by another name than when earlier answers were recorded."""
+        self._served.add(served)
+        before = await asyncio.to_thread(served_before, self._ledger.store, *self._identity)
+        if before and served not in before:
+            logger.warning(
+                "%s is %s by now, and was %s when earlier answers were recorded, which are used again as they are. To "
+                "ask the new one anew, write under this model in the recipe: revision: %s",
+                *(self.card.model, served, " and ".join(before), served),
+            )
 
     def _unanswered(self, problem: EngineError, step: str) -> tuple[_Said, EngineError | None]:
         """A refusal stands for good only where the step has had answers: else it may not be for the prompt."""
@@ -215,5 +234,5 @@ class Recorded:
         return CallRow(
             *(call_id, self._run_id, step, *self._identity, said.response, said.finish),
             *(said.tokens_in, said.tokens_out, seconds, usd, said.status, said.error, microseconds()),
-            *(said.reasoning, said.refusal, said.tool_calls),
+            *(said.reasoning, said.refusal, said.tool_calls, said.served),
         )

@@ -43,7 +43,8 @@ class Reply:
 
     `finish` is `stop` for a good end, `length` where the room was spent, `tool_calls`, `thinking` amid a thought, or
     else the server's own word. `sent` is the text as it came, where `text` is not all of it. `reasoning`, `refusal` and
-    `tool_calls` (JSON) are no part of `text`. Tokens are None where nobody tells. `call_id` is set by the ledger.
+    `tool_calls` (JSON) are no part of `text`. Tokens are None where nobody tells. `served` is the model that the server
+    says it was, where that is another name than was asked for. `call_id` is set by the ledger.
     """
 
     text: str
@@ -55,6 +56,7 @@ class Reply:
     refusal: str = ""
     tool_calls: str = ""
     sent: str = ""
+    served: str = ""
 
     @property
     def cut(self) -> str:
@@ -94,6 +96,7 @@ def reply(
     refusal: str = "",
     tool_calls: str = "",
     call_id: str = "",
+    served: str = "",
 ) -> Reply:
     """What a model sent, read: `sent` is the text as it came, `reasoning` what came apart from it already."""
     text, thought, thinking = parted(sent)
@@ -101,7 +104,7 @@ def reply(
     if thought and thought not in reasoning:  # a recorded reply has both together already
         apart = f"{reasoning}\n\n{thought}" if reasoning else thought
     end = THINKING if thinking else ended(finish)
-    return Reply(text, *tokens, end, call_id, apart, refusal, tool_calls, sent if sent != text else "")
+    return Reply(text, *tokens, end, call_id, apart, refusal, tool_calls, sent if sent != text else "", served)
 
 
 def ended(finish: str | None) -> str:

@@ -198,6 +198,22 @@ def test_a_budget_that_cannot_be_kept_says_so_at_the_first_answer(tips, tmp_path
     assert run["tokens_in"] is None and run["tokens_out"] is None and int(str(run["unmetered"])) > 10
 
 
+def test_new_weights_behind_an_old_name_are_told_and_old_answers_stay(tips, tmp_path):
+    home, weights = tmp_path / "home", ["m-2025"]
+
+    def script(request):
+        return {**kindly(request), "model": weights[0]}
+
+    with answering(script) as server:
+        path = tips(server)
+        assert not grown(path, home).progress.notices
+        weights[0] = "m-2026"
+        asked = len(server.asked)
+        outcome = grown(tips(server, per_leaf=7), home)
+    assert len(server.asked) - asked < 6, "six rows are there already"
+    assert [notice for notice in outcome.progress.notices if "m is m-2026 by now, and was m-2025" in notice]
+
+
 CRASHING = """\
 from pydantic import BaseModel
 

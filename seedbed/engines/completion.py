@@ -92,6 +92,8 @@ def completion(answer: Mapping[str, Any], step: str) -> tuple[Reply, Mapping[str
         first = choices[0]
         sent, apart = _message(first)
         finish = first.get("finish_reason")
+        served = answer.get("model")
+        apart["served"] = served if isinstance(served, str) else ""
         found = reply(_whole(sent), finish if isinstance(finish, str) else None, tokens, **apart)
     except _OddError as odd:
         raise Unreadable(step, str(odd), json.dumps(choices, default=str)[:2000], tokens=tokens) from odd

@@ -7,11 +7,12 @@ ANSWERS = """
 ALTER TABLE base.calls ADD COLUMN reasoning VARCHAR;
 ALTER TABLE base.calls ADD COLUMN refusal VARCHAR;
 ALTER TABLE base.calls ADD COLUMN tool_calls VARCHAR;
+ALTER TABLE base.calls ADD COLUMN served VARCHAR;
 ALTER TABLE base.samples ADD COLUMN error VARCHAR DEFAULT '';
 
 CREATE OR REPLACE VIEW calls AS
 SELECT call_id, run_id, step, model, revision, prompt, request, response, finish, tokens_in, tokens_out,
-       seconds, usd, status, error, created_at, reasoning, refusal, tool_calls
+       seconds, usd, status, error, created_at, reasoning, refusal, tool_calls, served
 FROM base.calls;
 
 CREATE OR REPLACE VIEW samples AS

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from seedbed.records import Sample, Verdict
+from seedbed.store.store import Store
 
 Tables = dict[str, pa.Table]
 _IDS = pa.list_(pa.string())
@@ -36,8 +37,9 @@ CALLS = {
     "reasoning": "VARCHAR",
     "refusal": "VARCHAR",
     "tool_calls": "VARCHAR",
+    "served": "VARCHAR",
 }
-RARE = ("reasoning", "refusal", "tool_calls")  # most calls have none of these
+RARE = ("reasoning", "refusal", "tool_calls", "served")  # most calls have none of these
 SAMPLES = pa.schema(
     [("run_id", pa.string()), ("sample_id", pa.string()), ("position", pa.int64())]
     + [(name, pa.string()) for name in ("kind", "method", "leaf")]
@@ -78,6 +80,7 @@ class CallRow(NamedTuple):
     reasoning: str = ""
     refusal: str = ""
     tool_calls: str = ""
+    served: str = ""
 
 
 class Judged(NamedTuple):
@@ -103,6 +106,15 @@ def load_calls(connection: duckdb.DuckDBPyConnection, segment: Path, loaded_befo
         {"path": escape(str(segment)), "columns": CALLS},
     )
     return int(first)
+
+
+def served_before(store: Store, model: str, revision: str) -> list[str]:
+    """The names that servers gave to a model in the calls that are recorded, where they gave it another one."""
+    found = store.rows(
+        "SELECT DISTINCT served FROM base.calls WHERE model = ? AND revision = ? AND served IS NOT NULL ORDER BY 1",
+        [model, revision],
+    )
+    return [str(row["served"]) for row in found]
 
 
 def judged_tables(run_id: str, judged: Sequence[Judged], judge: str = "") -> Tables:
