@@ -121,7 +121,6 @@ def _prefect() -> Check:
 
 def _models(recipe: Path) -> list[Check]:
     from flows.run import read
-    from seedbed.engines import EngineError
     from seedbed.yamlfile import BadInput
 
     try:
@@ -129,17 +128,26 @@ def _models(recipe: Path) -> list[Check]:
     except BadInput as error:
         return [Check("recipe", False, str(error))]
     checks = [Check("recipe", True, f"{found.name}: reads, with its taxonomy and documents")]
-    for role, model in (("model", found.model), ("judge", found.judge)):
-        if model is not None and model.engine == "http":
-            try:
-                checks.append(Check(role, True, asyncio.run(_probe(model))))
-            except EngineError as error:
-                checks.append(Check(role, False, str(error), "start the server, or mend base_url in the recipe"))
-        if model is not None and model.engine == "vllm":
+    for role, model in (("model", found.model), ("judge", found.judge or found.model)):
+        if model.engine == "http":
+            checks.append(_asked(role, model))
+        if model.engine == "vllm" and (role == "model" or found.judge):
             checks += [
                 check for check in (_vllm(needed=True), _served(role, model)) if check.name == role or not check.ok
             ]
     return checks
+
+
+def _asked(role: str, model: HttpModel) -> Check:
+    from seedbed.engines import EngineError
+    from seedbed.replies import Unreadable
+
+    try:
+        return Check(role, True, asyncio.run(_probe(role, model)))
+    except EngineError as error:
+        return Check(role, False, str(error), "start the server, or mend what the recipe says of it")
+    except Unreadable as problem:
+        return Check(role, False, f"{problem.why}: {problem.raw[:400]}", problem.remedy)
 
 
 def _served(role: str, model: VllmModel) -> Check:
@@ -155,8 +163,18 @@ def _served(role: str, model: VllmModel) -> Check:
     )
 
 
-async def _probe(model: HttpModel) -> str:
-    from flows.engines import open_http
+async def _probe(role: str, model: HttpModel) -> str:
+    """What the server serves, and whether it answers as the run will ask it. Raises EngineError, Unreadable."""
+    from flows.engines import open_http, ways_of
+    from seedbed.engines import Sampling
+    from seedbed.records import Message
 
+    question = [Message(role="user", content="Is water wet? Answer yes or no.")]
     async with open_http(model) as engine:
-        return await engine.probe()
+        seen = await engine.probe()
+        if role == "judge":
+            choice = (await engine.choose(question, ["yes", "no"], step="doctor")).meant("doctor", model.model)
+            return f"{seen}; it judges: yes and no hold {choice.mass:.2g} of the probability"
+        sampling = ways_of(model).of("doctor").sampling(Sampling(temperature=0, max_tokens=64))
+        reply = await engine.chat(question, sampling, step="doctor")
+        return f"{seen}; it answers: {reply.words('doctor')[:60]!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flows.doctor import examine
 from seedbed.engines import EngineError
 from seedbed.store import Store
 from tests.answering import Answer, answering, chat, grown, kindly, last, odds, system
@@ -129,6 +130,21 @@ def test_a_judge_that_does_not_judge_keeps_nothing_and_is_named_in_the_first_bat
     assert done.returncode == 1
     assert "m wanted to say '<think>' (0.9999)" in done.stderr and "thinking: false" in done.stderr
     assert rows(tmp_path / "home", "1 AS one", "status = 'kept'") == []
+
+
+def test_doctor_finds_with_one_question_what_would_spoil_a_run(tips, tmp_path):
+    def thinking(request):
+        return odds(NOISE) if request.get("logprobs") else chat("<think>The user asks whether", "length", (20, 64))
+
+    with answering(thinking) as server:
+        found = {check.name: check for check in examine(tmp_path / "home", tips(server))}
+    assert (
+        not found["model"].ok and "still thinking" in found["model"].seen and "thinking: false" in found["model"].remedy
+    )
+    assert not found["judge"].ok and "m wanted to say '<think>'" in found["judge"].seen
+    with answering() as server:
+        found = {check.name: check for check in examine(tmp_path / "home", tips(server))}
+    assert found["model"].ok and found["judge"].ok and "hold 0.99 of the probability" in found["judge"].seen
 
 
 def test_a_run_that_keeps_nothing_makes_no_version_and_says_why(tips, tmp_path):
