@@ -20,7 +20,7 @@ from seedbed.vllm_recipe import VllmModel
 if TYPE_CHECKING:
     from seedbed.engines.http import HttpEngine
 
-EMBEDDED_ROOM = 160  # tokens
+EMBEDDED_ROOM = 192  # tokens
 BATCH_CALLS = 50_000  # as many as a batch holds: each wave of them may take a day
 
 AnyModel = TransformersModel | HttpModel | VllmModel

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 from pydantic import AfterValidator, Field, JsonValue
@@ -78,15 +78,15 @@ class Asking(Asked):
 class Way:
     """How the calls of one step are asked; `key` is what of it decides answers beside the sampling, "" if nothing."""
 
-    asked: Asked = field(default_factory=Asked)
+    drawn: Mapping[str, Any] = field(default_factory=dict)  # what the recipe says in place of the method's sampling
     template: Fields = field(default_factory=dict)
+    extra: Fields = field(default_factory=dict)
     system_role: bool = True
     key: str = ""
 
     def sampling(self, given: Sampling) -> Sampling:
         """The method's own sampling with what the recipe says."""
-        told = {name: getattr(self.asked, name) for name in ("max_tokens", "temperature", "top_p")}
-        return replace(given, **{name: value for name, value in told.items() if value is not None})
+        return replace(given, **self.drawn) if self.drawn else given
 
     def messages(self, given: Messages) -> Messages:
         """The turns as the model's template takes them."""
@@ -125,7 +125,9 @@ class Ways:
         }
         key = {name: value for name, value in decides.items() if value not in ({}, [], None)}
         text = orjson.dumps(key, option=orjson.OPT_SORT_KEYS).decode() if key else ""
-        return Way(asked, template, whole.system_role, text)
+        drawn = {name: getattr(asked, name) for name in ("max_tokens", "temperature", "top_p")}
+        drawn = {name: value for name, value in drawn.items() if value is not None}
+        return Way(drawn, template, asked.extra, whole.system_role, text)
 
 
 def without_system(messages: Messages) -> Messages:

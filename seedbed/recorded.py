@@ -28,18 +28,16 @@ logger = logging.getLogger(__name__)
 
 
 class _Said(NamedTuple):
-    """What came of a call, as it is recorded."""
+    """What came of a call, as it is recorded; `got` is the engine's own answer, for whoever asked."""
 
     response: str = ""
     finish: str = ""
     tokens_in: int | None = None
     tokens_out: int | None = None
-    reasoning: str = ""
-    refusal: str = ""
-    tool_calls: str = ""
-    served: str = ""
+    apart: tuple[str, str, str, str] = ("", "", "", "")  # reasoning, refusal, tool calls, the name it was served by
     status: str = "ok"
     error: str = ""
+    got: Reply | Choice | None = None
 
 
 _Call = Callable[[], Awaitable[_Said]]
@@ -105,13 +103,11 @@ class Recorded:
 
         async def call() -> _Said:
             got = await self._engine.chat(messages, drawn, step=step, ordinal=ordinal, schema=schema)
-            served = got.served if got.served != self.card.model else ""
-            apart = (got.reasoning, got.refusal, got.tool_calls, served)
-            return _Said(got.sent or got.text, got.finish, got.tokens_in, got.tokens_out, *apart)
+            apart = (got.reasoning, got.refusal, got.tool_calls, "" if got.served == self._identity[0] else got.served)
+            return _Said(got.sent or got.text, got.finish, got.tokens_in, got.tokens_out, apart, got=got)
 
-        row = await self._answer(messages, orjson.dumps(request), step, call)
-        apart = {"reasoning": row.reasoning or "", "refusal": row.refusal or "", "tool_calls": row.tool_calls or ""}
-        return reply(row.response, row.finish, (row.tokens_in, row.tokens_out), **apart, call_id=row.call_id)
+        row, got = await self._answer(messages, orjson.dumps(request), step, call)
+        return got._replace(call_id=row.call_id) if isinstance(got, Reply) else _read(row)
 
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
         """As Engine.choose, answered from the ledger where it can be.
@@ -123,22 +119,27 @@ class Recorded:
 
         async def call() -> _Said:
             got = await self._engine.choose(messages, options, step=step)
-            answer = {"probabilities": got.probabilities, "mass": got.mass, "wanted": got.wanted}
+            answer: dict[str, object] = {"probabilities": got.probabilities, "mass": got.mass}
+            if got.wanted:
+                answer["wanted"] = dict(got.wanted)
             told = None if got.tokens_in is None else 1
-            return _Said(orjson.dumps(answer).decode(), "stop", got.tokens_in, told)
+            return _Said(orjson.dumps(answer).decode(), "stop", got.tokens_in, told, got=got)
 
-        row = await self._answer(messages, _options(tuple(options), way.key), step, call)
-        told = orjson.loads(row.response)
-        found = Choice(told["probabilities"], told["mass"], row.tokens_in, row.call_id, told.get("wanted", {}))
+        row, got = await self._answer(messages, _options(tuple(options), way.key), step, call)
+        found = got._replace(call_id=row.call_id) if isinstance(got, Choice) else _chosen(row)
+        if found.mass >= self._ways.least_mass:
+            return found
         try:
             return found.meant(step, self.card.model, self._ways.least_mass)
         except Unreadable as problem:
             problem.call_id = row.call_id
             raise
 
-    async def _answer(self, messages: Messages, request: bytes, step: str, call: _Call) -> CallRow:
+    async def _answer(
+        self, messages: Messages, request: bytes, step: str, call: _Call
+    ) -> tuple[CallRow, Reply | Choice | None]:
         """The row of a call that was answered. Raises Unreadable, EngineError where it was not, Stopped."""
-        row = await self._row(messages, request, step, call)
+        row, got = await self._row(messages, request, step, call)
         if row.status == "refused":
             kind, _, message = row.error.partition("\n")
             refused = EngineRefused(message, kind)
@@ -150,9 +151,11 @@ class Recorded:
             problem.call_id = row.call_id
             raise problem
         self._answering.add(step)
-        return row
+        return row, got
 
-    async def _row(self, messages: Messages, request: bytes, step: str, call: _Call) -> CallRow:
+    async def _row(
+        self, messages: Messages, request: bytes, step: str, call: _Call
+    ) -> tuple[CallRow, Reply | Choice | None]:
         prompt = orjson.dumps(messages)
         digest = self._digest.copy()
         digest.update(prompt)
@@ -162,7 +165,7 @@ class Recorded:
             row = await self._ledger.find(call_id) if self._ledger.may_know(call_id) else None
             if row is not None:
                 self._ledger.tally.replayed += 1
-                return row
+                return row, None
             if call_id not in self._asked:
                 break
             await self._twin(call_id)
@@ -181,7 +184,9 @@ class Recorded:
             waiting = self._asked[call_id] = asyncio.get_running_loop().create_future()
         await asyncio.wait([waiting])
 
-    async def _pay(self, call_id: str, prompt: bytes, request: bytes, step: str, call: _Call) -> CallRow:
+    async def _pay(
+        self, call_id: str, prompt: bytes, request: bytes, step: str, call: _Call
+    ) -> tuple[CallRow, Reply | Choice | None]:
         tally, error = self._ledger.tally, None
         async with self._slots:
             if self._ledger.limited:
@@ -209,7 +214,7 @@ class Recorded:
         await self._ledger.flush_in_time()
         if error is not None:
             raise error
-        return row
+        return row, said.got
 
     async def _heed(self, served: str) -> None:
         """Say so where the server calls the model by another name than when earlier answers were recorded."""
@@ -223,16 +228,44 @@ class Recorded:
             )
 
     def _unanswered(self, problem: EngineError, step: str) -> tuple[_Said, EngineError | None]:
-        """A refusal stands for good only where the step has had answers: else it may not be for the prompt."""
-        if isinstance(problem, EngineRefused) and step in self._answering:
+        """A refusal stands for good where others are answered: of the same step, unless it is said to be the prompt's."""
+        others = self._answering and (step in self._answering or getattr(problem, "about_prompt", False))
+        if isinstance(problem, EngineRefused) and others:
             return _Said(status="refused", error=f"{problem.kind}\n{problem}"), None
         return _Said(status="error", error=str(problem)), problem
 
     def _made(self, call_id: str, step: str, said: _Said, seconds: float) -> CallRow:
-        metered = said.tokens_in is not None and said.tokens_out is not None
-        usd = self._price.usd(said.tokens_in or 0, said.tokens_out or 0) if self._price and metered else None
+        usd = None
+        if self._price and said.tokens_in is not None and said.tokens_out is not None:
+            usd = self._price.usd(said.tokens_in, said.tokens_out)
         return CallRow(
-            *(call_id, self._run_id, step, *self._identity, said.response, said.finish),
-            *(said.tokens_in, said.tokens_out, seconds, usd, said.status, said.error, microseconds()),
-            *(said.reasoning, said.refusal, said.tool_calls, said.served),
+            *(
+                call_id,
+                self._run_id,
+                step,
+                *self._identity,
+                said.response,
+                said.finish,
+                said.tokens_in,
+                said.tokens_out,
+            ),
+            *(seconds, usd, said.status, said.error, microseconds(), *said.apart),
         )
+
+
+def _read(row: CallRow) -> Reply:
+    """A recorded reply, read again."""
+    return reply(
+        row.response,
+        row.finish,
+        (row.tokens_in, row.tokens_out),
+        reasoning=row.reasoning or "",
+        refusal=row.refusal or "",
+        tool_calls=row.tool_calls or "",
+        call_id=row.call_id,
+    )
+
+
+def _chosen(row: CallRow) -> Choice:
+    told = orjson.loads(row.response)
+    return Choice(told["probabilities"], told["mass"], row.tokens_in, row.call_id, told.get("wanted", {}))

@@ -8,7 +8,8 @@ is an outcome with a name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from seedbed.reasoning import parted
 
@@ -37,8 +38,7 @@ class Unreadable(Exception):
         self.call_id = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):  # a tuple, for six of these are made for a record
     """A model's answer, as `reply` read it.
 
     `finish` is `stop` for a good end, `length` where the room was spent, `tool_calls`, `thinking` amid a thought, or
@@ -103,7 +103,7 @@ def reply(
     apart = reasoning
     if thought and thought not in reasoning:  # a recorded reply has both together already
         apart = f"{reasoning}\n\n{thought}" if reasoning else thought
-    end = THINKING if thinking else ended(finish)
+    end = THINKING if thinking else STOP if finish == STOP else ended(finish)
     return Reply(text, *tokens, end, call_id, apart, refusal, tool_calls, sent if sent != text else "", served)
 
 
@@ -121,19 +121,19 @@ LEAST_MASS = 0.1  # of the probability: less of it on the options, and the model
 NO_VERDICT = "the options hold too little of the probability"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """Each option's probability (they sum to 1), read from one forward pass.
 
     `mass` is the probability that the options had together before they were normalised: near 0, the model wanted to
-    say something else, and the choice means nothing. `wanted` are the likeliest first tokens, whatever they are.
+    say something else, and the choice means nothing. `wanted` are the likeliest first tokens, whatever they are; they
+    may be left out where the options hold most of the probability.
     """
 
     probabilities: dict[str, float]
     mass: float
     tokens_in: int | None
     call_id: str = ""
-    wanted: Mapping[str, float] = field(default_factory=dict)
+    wanted: Mapping[str, float] = MappingProxyType({})
 
     def expected(self) -> float:
         """Mean of options that are numbers, e.g. a rating from 1 to 5."""

@@ -23,12 +23,17 @@ def answers(tmp_path):
         pytest.skip("shared/data/alpaca_eval is not there")
     import duckdb
 
-    found = duckdb.sql(
-        f"SELECT instruction, output, model AS generator FROM read_parquet('{OUTPUTS}') WHERE instruction IN "
-        f"(SELECT DISTINCT instruction FROM read_parquet('{OUTPUTS}') ORDER BY instruction LIMIT 40)"
-    ).to_arrow_table()
+    found = (
+        duckdb.connect()
+        .execute(
+            f"SELECT instruction, output, model AS generator FROM read_parquet('{OUTPUTS}') WHERE instruction IN "
+            f"(SELECT DISTINCT instruction FROM read_parquet('{OUTPUTS}') ORDER BY instruction LIMIT 40)"
+        )
+        .fetchall()
+    )
     path = tmp_path / "answers.jsonl"
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in found.to_pylist()))
+    names = ("instruction", "output", "generator")
+    path.write_text("".join(f"{json.dumps(dict(zip(names, row, strict=True)))}\n" for row in found))
     return path
 
 

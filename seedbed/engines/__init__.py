@@ -71,9 +71,14 @@ class EngineGone(EngineError):
 
 
 class EngineRefused(EngineError):
-    """The engine is well and turns this one request down, now and whenever it is asked: too long, or not allowed."""
+    """The engine is well and turns this one request down, now and whenever it is asked: too long, or not allowed.
 
-    call_id = ""  # set by the ledger, where it is recorded for good
+    `about_prompt`: it says that the prompt is the reason. `call_id` is set by the ledger where this is recorded for good.
+    """
+
+    def __init__(self, message: str, kind: str = "", about_prompt: bool = False) -> None:
+        super().__init__(message, kind)
+        self.about_prompt, self.call_id = about_prompt, ""
 
 
 class Engine(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
@@ -21,6 +21,7 @@ from seedbed.replies import Tokens, Unreadable, choice, reply
 
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields that servers put a model's reasoning in
 WANTED = 3  # likeliest first tokens that are worth telling
+CLEAR = 0.5  # of the probability on the options: more, and nobody asks what else was wanted
 STREAM_SIGNS = (b"data:", b"event:", b": ")
 
 
@@ -176,11 +177,11 @@ def usage(told: object) -> Tokens:
 
 def _count(tokens: object) -> int | None:
     """A number of tokens as the store can hold it."""
+    if type(tokens) is int and 0 <= tokens < 2**31:
+        return tokens
     if isinstance(tokens, str) and tokens.isdecimal() and len(tokens) < 10:
         return int(tokens)
-    if isinstance(tokens, bool) or not isinstance(tokens, int | float) or not 0 <= tokens < 2**31:
-        return None
-    return int(tokens)
+    return int(tokens) if isinstance(tokens, float) and 0 <= tokens < 2**31 else None
 
 
 def retry_after(text: str) -> float | None:
@@ -202,22 +203,27 @@ def chosen(first: Mapping[str, Any], options: tuple[str, ...], tokens_in: int | 
     likeliest = _likeliest(first.get("logprobs"))
     if not likeliest:
         return None
-    found, wanted = dict.fromkeys(options, 0.0), dict[str, float]()
-    for token, p in likeliest:
-        wanted.setdefault(token, p)
+    found = dict.fromkeys(options, 0.0)
+    for token, logprob in likeliest:
         option = _option(token, options)
         if option is not None:
-            found[option] += p
-    return choice(found, dict(sorted(wanted.items(), key=lambda one: -one[1])[:WANTED]), tokens_in)
+            found[option] += _probability(logprob)
+    told = {} if sum(found.values()) > CLEAR else _wanted(likeliest)
+    return choice(found, told, tokens_in)
 
 
-def _likeliest(logprobs: object) -> list[tuple[str, float]]:
-    """The first token's alternatives with their probabilities, in the chat's shape or the older one."""
+def _wanted(likeliest: list[tuple[str, object]]) -> dict[str, float]:
+    """The likeliest tokens of all with their probabilities."""
+    odds = sorted(((_probability(logprob), token) for token, logprob in likeliest), reverse=True)
+    return {token: p for p, token in odds[:WANTED]}
+
+
+def _likeliest(logprobs: object) -> list[tuple[str, object]]:
+    """The first token's alternatives with their log-probabilities, in the chat's shape or the older one."""
     try:
         if "content" in logprobs:  # type: ignore[operator]  # whatever it is: TypeError is caught
-            listed: Iterable[Any] = logprobs["content"][0]["top_logprobs"]  # type: ignore[index]
-            return [(one["token"], _probability(one["logprob"])) for one in listed]
-        return [(token, _probability(odds)) for token, odds in logprobs["top_logprobs"][0].items()]  # type: ignore[index]
+            return [(one["token"], one["logprob"]) for one in logprobs["content"][0]["top_logprobs"]]  # type: ignore[index]
+        return list(logprobs["top_logprobs"][0].items())  # type: ignore[index]
     except (LookupError, TypeError, AttributeError):
         return []
 

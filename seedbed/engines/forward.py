@@ -101,6 +101,7 @@ class Model:
                     f"a prompt of {len(job.ids)} tokens and {new} new ones do not fit the model's context of "
                     f"{self._context}: shorten the documents or examples, or lower max_tokens",
                     "prompt too long",
+                    about_prompt=True,
                 )
             )
         return not job.settled

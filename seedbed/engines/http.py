@@ -166,9 +166,9 @@ class HttpEngine:
         self, messages: Messages, request: dict[str, object], step: str
     ) -> tuple[Reply, Mapping[str, Any]]:
         """The reply and the choice it came from, with as many tries as are allowed. Raises EngineError, Unreadable."""
-        whole = self._whole(messages, request, step)
+        fields = self._as_told(messages, request, step)
         try:
-            body = orjson.dumps(whole)
+            body = orjson.dumps(fields)
         except orjson.JSONEncodeError as error:
             raise EngineRefused(f"the prompt is no valid text ({error}). Mend its source", "no valid text") from error
         if self._batches is not None:
@@ -176,25 +176,21 @@ class HttpEngine:
         # The place is kept while a call waits for its next try: a server that refuses sees fewer calls.
         await self._pace.enter()
         try:
-            return await self._tries(body, whole, step)
+            return await self._tries(body, fields, step)
         finally:
             self._pace.leave()
 
-    def _whole(self, messages: Messages, request: dict[str, object], step: str) -> dict[str, object]:
-        """The request as this server takes it and as the recipe says."""
+    def _as_told(self, messages: Messages, request: dict[str, object], step: str) -> dict[str, object]:
+        """The fields of a request as this server takes them and as the recipe says."""
         way, server = self._ways.of(step), self._server
-        whole: dict[str, object] = {
-            "model": self.card.model,
-            "messages": way.messages(messages),
-            **request,
-            "stream": False,
-        }
+        request["model"], request["messages"], request["stream"] = self.card.model, way.messages(messages), False
         if way.template:
-            whole["chat_template_kwargs"] = way.template
-        whole |= way.asked.extra
+            request["chat_template_kwargs"] = way.template
+        if way.extra:
+            request |= way.extra
         if server.omit or server.rename:
-            return {server.rename.get(name, name): value for name, value in whole.items() if name not in server.omit}
-        return whole
+            return {server.rename.get(name, name): value for name, value in request.items() if name not in server.omit}
+        return request
 
     async def _tries(self, body: bytes, fields: Mapping[str, object], step: str) -> tuple[Reply, Mapping[str, Any]]:
         sent = began = time.monotonic()

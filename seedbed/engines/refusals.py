@@ -112,9 +112,12 @@ def _by_words(said: Said, told: str, about: str, fields: tuple[str, ...], keyed:
             f"{told}. Shorten what the prompt shows (examples, documents), lower max_tokens, or let the server take "
             "longer prompts",
             "prompt too long",
+            about_prompt=True,
         )
     if _FILTERED.search(about):
-        return EngineRefused(f"{told}. The provider does not allow this prompt", "prompt not allowed")
+        return EngineRefused(
+            f"{told}. The provider does not allow this prompt", "prompt not allowed", about_prompt=True
+        )
     if _NO_SYSTEM.search(said.words):
         return EngineGone(f"{told}. Write under this model: system_role: false", "the system role is refused")
     if field := _field(said, fields):
