@@ -73,7 +73,7 @@ class EngineGone(EngineError):
 class EngineRefused(EngineError):
     """The engine is well and turns this one request down, now and whenever it is asked: too long, or not allowed.
 
-    `about_prompt`: it says that the prompt is the reason. `call_id` is set by the ledger where this is recorded for good.
+    `about_prompt`: it says that the prompt is why. `call_id` is set by the ledger where this is recorded for good.
     """
 
     def __init__(self, message: str, kind: str = "", about_prompt: bool = False) -> None:
