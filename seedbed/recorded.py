@@ -228,7 +228,7 @@ class Recorded:
             )
 
     def _unanswered(self, problem: EngineError, step: str) -> tuple[_Said, EngineError | None]:
-        """A refusal stands for good where others are answered: of the same step, unless the prompt is said to be why."""
+        """A refusal stands for good where others are answered: of the same step, unless the prompt is why."""
         others = self._answering and (step in self._answering or getattr(problem, "about_prompt", False))
         if isinstance(problem, EngineRefused) and others:
             return _Said(status="refused", error=f"{problem.kind}\n{problem}"), None
