@@ -112,7 +112,7 @@ def render(text: str, /, **values: object) -> list[Message]:
         except TypeError:  # a value that cannot be hashed
             opening = _opening.__wrapped__(text, tuple(given), *known)
         turns = [*opening, *_turns(prompt.last, values)]
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise BadPrompt(f"{error} (given: {', '.join(sorted(values))}), in the prompt:\n{text[:300]}") from error
     if not turns:
         raise BadPrompt(f"no line [system], [user] or [assistant] in the prompt:\n{text[:300]}")
@@ -120,8 +120,11 @@ def render(text: str, /, **values: object) -> list[Message]:
 
 
 def fence(text: str) -> str:
-    """A delimiter for judged text that the text cannot contain by design: it is made from the text's hash."""
-    return "~" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    """A delimiter for judged text, from the hash of all that stands between the two: no text holds its own.
+
+    80 bits, for a text that does would be found by trying: of 32 bits in seconds.
+    """
+    return "~" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
 
 
 def _load(value: object, info: ValidationInfo) -> object:
@@ -138,7 +141,7 @@ def _load(value: object, info: ValidationInfo) -> object:
     if isinstance(text, str):
         try:
             _compiled(text)
-        except TemplateError as error:
+        except (TemplateError, RecursionError) as error:
             raise ValueError(f"{where} is no valid Jinja template: {error}") from error
         if not _TURN.search(text):
             raise ValueError(f"{where} has no line [system], [user] or [assistant]")
