@@ -19,7 +19,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BeforeValidator, ValidationInfo, model_validator
 
+from seedbed.folders import astray, hidden_part, read_whole
 from seedbed.records import Frozen, Message
+from seedbed.yamlfile import MAX_BYTES
 
 OPEN, CLOSE = "\x1e", "\x1f"
 _TURN = re.compile(r"^\[(system|user|assistant)\][ \t]*\n", re.MULTILINE)
@@ -134,10 +136,7 @@ def _load(value: object, info: ValidationInfo) -> object:
     else:
         folder = Path((info.context or {}).get("folder", "."))
         where = str(folder / value)
-        try:
-            text = (folder / value).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"cannot read the prompt file {where}: {error}") from error
+        text = _file(folder, value)
     if isinstance(text, str):
         try:
             _compiled(text)
@@ -146,6 +145,20 @@ def _load(value: object, info: ValidationInfo) -> object:
         if not _TURN.search(text):
             raise ValueError(f"{where} has no line [system], [user] or [assistant]")
     return text
+
+
+def _file(folder: Path, name: str) -> str:
+    """The text of a prompt's file, which a recipe from somebody else may name. Raises ValueError."""
+    path = folder / name
+    if hidden_part(name):
+        raise ValueError(f"{name!r} begins with a dot or lies in such a folder: put a copy elsewhere")
+    if problem := astray(name, folder):
+        raise ValueError(str(problem))
+    try:
+        return read_whole(path, MAX_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"it is not UTF-8: {error.reason} at {error.start}"
+        raise ValueError(f"cannot read the prompt file {path}: {why}") from error
 
 
 class Prompts(Frozen):
