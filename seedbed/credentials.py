@@ -23,6 +23,10 @@ SECRET_TEXT = re.compile(
 )
 HIDDEN = "[secret]"
 SHORTEST_KEY = 8  # characters; a shorter one is a stand-in such as EMPTY or none, and stands in any text
+# What the manuals of local servers tell to give for a key: no secret, and texts may speak of it.
+STAND_INS = frozenset(
+    {"lm-studio", "no-api-key", "no-key-required", "not-needed", "sk-no-key-required", "token-abc123"}
+)
 
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 
@@ -41,7 +45,7 @@ def hidden(body: bytes, keys: Iterable[str]) -> bytes:
 
 def holds_key(body: bytes, key: str) -> bool:
     """Whether a key stands in a body, however it is spelled there."""
-    if len(key) < SHORTEST_KEY or not key.isascii():
+    if len(key) < SHORTEST_KEY or key in STAND_INS or not key.isascii():
         return False
     plain = _encoded(key)
     for text in plain:

@@ -20,7 +20,8 @@ from pydantic import BaseModel
 from yarl import URL
 
 from seedbed.engines import Choice, EngineError, EngineGone, Messages, ModelCard, Reply, Sampling
-from seedbed.engines.batch import JSON, Batches
+from seedbed.engines.batch import Batches
+from seedbed.engines.batch_api import JSON
 from seedbed.engines.breaker import Breaker
 from seedbed.engines.completion import PassingFault, count, masses, retry_after, words
 from seedbed.engines.pace import Pace
@@ -86,7 +87,7 @@ class HttpEngine:
         # Calls queue here and not in the connector, whose queue would count against the timeout.
         self._pace = Pace(concurrency)
         self._wire: Wire | None = None
-        self._batches = Batches(batches, self._where, self._of_batch) if batches else None
+        self._batches = Batches(batches, self._where, self._of_batch, keys=[self._key]) if batches else None
 
     async def __aenter__(self) -> Self:
         headers = {"Accept-Encoding": "identity", "User-Agent": "seedbed"}
