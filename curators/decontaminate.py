@@ -12,7 +12,6 @@ import gzip
 import hashlib
 import io
 import re
-import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from seedbed.engines import Engines
 from seedbed.faults import fault
 from seedbed.folders import matching, read_whole
 from seedbed.nested import texts_in
+from seedbed.normal_form import nfkc
 from seedbed.records import Frozen, Sample, Verdict
 
 STEP = "decontaminate"
@@ -197,7 +197,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3040-\u30ff
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(nfkc(text).casefold())
 
 
 @lru_cache(maxsize=1 << 17)

@@ -7,7 +7,6 @@ The checks' worked examples are the leaf's own seeds, as they are and mismatched
 from __future__ import annotations
 
 import random
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +14,7 @@ from functools import lru_cache
 from pydantic import Field
 
 from seedbed.engines import Engine, Engines, Messages, Reply, Sampling
+from seedbed.normal_form import nfkc
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Seed, Unit, Verdict
 from seedbed.replies import Unreadable
@@ -311,8 +311,7 @@ def _contexts(seeds: tuple[Seed, ...]) -> frozenset[str]:
 
 
 def _folded(text: str) -> str:
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return " ".join(plain.casefold().split())
+    return " ".join(nfkc(text).casefold().split())
 
 
 def _fails(step: str, reason: str) -> Verdict:

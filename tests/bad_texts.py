@@ -38,6 +38,7 @@ def bad_texts(length: int) -> Iterator[str]:
     yield "".join(f'"q{n}" ' for n in range(length))[:length]  # no two quotes are alike
     yield "".join(f'"{"a " * n}" ' for n in range(1, length // 100))[:length]  # one word, in quotes of every length
     yield " ".join(f"w{n}" for n in range(length))[:length]
+    yield "a" + "\u0315" * (length // 2) + "\u0300" * (length // 2)  # marks that are to change places
     yield "".join(f"{'  ' * n}- a\n" for n in range(300))[:length]
     yield "".join(f"{'`' * n} " for n in range(400))[:length]
     for start in ("<", "<quote", "</s>", "\n", "a", "- ", '"'):

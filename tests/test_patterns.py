@@ -8,6 +8,7 @@ import pkgutil
 import random
 import re
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -27,11 +28,14 @@ from curators.planted import RULES
 from exporters import card
 from exporters.inspection import _reasoning, _suspects, _unusable
 from flows import card_facts
+from generators import skills
 from seedbed.credentials import hidden, secret_places, secrets_in, without_secrets
+from seedbed.normal_form import nfkc
 from seedbed.prompts import BadPrompt, fence, render
 from seedbed.reasoning_marks import has_reasoning_mark
 from seedbed.records import Content
 from tests.bad_texts import BLANKS, UNITS, bad_texts, run_of
+from tests.grown import sample
 from ui import safe
 
 
@@ -134,6 +138,8 @@ WORK: dict[str, Callable[[str], object]] = {
     ),
     "the language": lambda text: rules._foreign(text, ("en",)),
     "words of a benchmark": _words,
+    "what makes duplicates": lambda text: sample(0, question=text, context=text).text_hash,
+    "a copied example": skills._folded,
     "secrets": lambda text: (secrets_in(text, [KEY]), without_secrets(text, [KEY]), list(secret_places({text: text}))),
     "keys": lambda text: hidden(text.encode("utf-8", "surrogatepass") + KEY.encode(), [KEY]),
     "reasoning": has_reasoning_mark,
@@ -177,6 +183,19 @@ def test_a_text_that_would_take_long_as_markdown_is_shown_as_written_and_says_so
 def test_a_prompt_that_is_nested_without_end_is_refused_with_its_reason(template):
     with pytest.raises((BadPrompt, ValidationError), match=r"recursion|unexpected|expected"):
         render(CritiquePrompts(critique=f"[user]\n{template}").critique)
+
+
+def test_a_text_in_normal_form_is_what_unicode_says_but_for_marks_without_end():
+    for text in (
+        "plain",
+        "\ufb01ne \u2460 \uff21",
+        "e\u0301\u0327 \u0327e\u0301",
+        "\U0001f468\u200d\U0001f469" * 40,
+        "\u2014" * 99,
+        "й" * 99,
+    ):
+        assert nfkc(text) == unicodedata.normalize("NFKC", text)
+    assert nfkc("a" + "\u0301" * 30) == unicodedata.normalize("NFKC", "a" + "\u0301" * 30)
 
 
 def test_a_number_of_thousands_of_digits_is_no_number_to_plant_a_fault_in():

@@ -109,15 +109,15 @@ def test_a_provider_whose_answers_repeat_the_key_gets_it_nowhere_in_a_home(tmp_p
     def repeat(page, said):
         return said.replace(b'"content":"', b'"content":"My key is %b, ' % KEY.encode()) if page == "content" else said
 
+    leaf = tmp_path / "tax/greeting"
+    leaf.mkdir(parents=True)
+    (leaf / "qna.yaml").write_text("seed_examples:\n  - {question: Greet me, answer: Hello}\n")
     monkeypatch.setenv("ODD_KEY", KEY)
     with providing(seconds=0, twist=repeat) as provider:
         model = {"batch": True, "api_key_env": "ODD_KEY"}
-        outcome = asyncio.run(
-            grow(read(recipe(tmp_path, provider.base_url, per_leaf=1, model=model)), tmp_path / "home")
-        )
-    found = Store(tmp_path / "home").rows(
-        "SELECT question, answer FROM samples WHERE question LIKE '%My key is [secret],%'"
-    )
+        path = recipe(tmp_path, provider.base_url, 1, model=model, taxonomy="tax", curate=["rules"])
+        outcome = asyncio.run(grow(read(path), tmp_path / "home"))
+    found = Store(tmp_path / "home").rows("SELECT 1 FROM samples WHERE question LIKE '%My key is [secret],%'")
     assert found, outcome
     assert "repeats the key" in caplog.text and KEY not in f"{caplog.text}{outcome}"
     for path in (path for path in (tmp_path / "home").rglob("*") if path.is_file()):
