@@ -41,10 +41,10 @@ you. Give your one strongest argument in at most {{ words }} words. Prove it by 
 [user]
 {{ mark }}
 {{ text }}
-{{ mark }}
 {% for turn in turns %}
 {{ "You" if turn.side == side else "Your opponent" }}: {{ turn.text }}
 {% endfor %}
+{{ mark }}
 Your argument that {{ position }}:
 """
 
@@ -88,16 +88,20 @@ Fault: {{ fault }}
 
 STRUCK = "[struck out: not in the text]"
 _MARKS = re.compile("[“”„‟«»\uff02〝〞「」『』]|``|''")  # all that may pass for a double quotation mark
-_TAG = r"<\s*{}\s*quote\b[^>]*>"
-_QUOTE = re.compile(
-    rf'{_TAG.format("")}(.*?)(?:{_TAG.format("/")}|\Z)|"([^"]*)"|"|{_TAG.format("/")}', re.DOTALL | re.IGNORECASE
-)
-_TAGS = re.compile(_TAG.format("/?"), re.IGNORECASE)
+_TAG = r"<\s*{}quote\b[^<>]*>"
+_OPENS, _CLOSES = _TAG.format(""), _TAG.format(r"/\s*")
+_QUOTE = re.compile(rf'{_OPENS}(.*?)(?:{_CLOSES}|\Z)|"([^"]*)"|"|{_CLOSES}', re.DOTALL | re.IGNORECASE)
+_TAGS = re.compile(_TAG.format(r"(?:/\s*)?"), re.IGNORECASE)
 # What a word is made of, in the scripts that part words: in the others (Thai to Khmer, Chinese, Japanese) a quote may
 # begin and end anywhere. "can" is no word of "can't", nor 1 one of 1.5.
 _LETTER = "[^\\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-_BEFORE = rf"(?<!{_LETTER})(?<!{_LETTER}['\u2010\u2011-])(?<!\d[.,])"
-_AFTER = rf"(?!{_LETTER})(?!['\u2010\u2011-]{_LETTER})(?![.,]\d)"
+_WORDS = re.compile(_LETTER)
+_BEFORE = re.compile(rf"(?<!{_LETTER})(?<!{_LETTER}['\u2010\u2011-])(?<!\d[.,])")
+_AFTER = re.compile(rf"(?!{_LETTER})(?!['\u2010\u2011-]{_LETTER})(?![.,]\d)")
+# An argument of a few words has a handful of quotes. One that is all quotes, of a text that is one word over and over,
+# would be compared for minutes.
+MOST_QUOTES, _MOST_PLACES = 100, 1000
+UNREAD = f"[struck out: only {MOST_QUOTES} quotes are checked]"
 
 
 class DebatePrompts(Prompts):
@@ -217,7 +221,8 @@ async def _hold(hearing: Hearing, engines: Engines) -> None:
 async def _argue(hearing: Hearing, side: str, debater: Engine) -> Reply:
     text, options = hearing.content.laid_out(), hearing.options
     values = {"position": _positions(hearing.content)[side], "words": options.words, "side": side}
-    asked = render(options.prompts.argue, mark=fence(text), text=text, turns=hearing.turns, **values)
+    mark = fence(text + "".join(turn.text for turn in hearing.turns))
+    asked = render(options.prompts.argue, mark=mark, text=text, turns=hearing.turns, **values)
     sampling = Sampling(temperature=0, max_tokens=of_words(options.words))
     return await debater.chat(asked, sampling, step="debate_argument")
 
@@ -235,9 +240,10 @@ def checked(said: str, content: Content, number: int, side: str) -> Turn:
         if inner is None:  # a mark without its other
             return ""
         words = _TAGS.sub("", inner).replace('"', "").strip(" \t\r\n.,;:!?…")
-        found = bool(words) and any(_says(text, _folded(words)) for text in texts)
+        unread = len(quotes) + len(struck) >= MOST_QUOTES
+        found = bool(words) and not unread and any(_says(text, _folded(words)) for text in texts)
         (quotes if found else struck).append(words)
-        return f'"{words}"' if found else STRUCK
+        return f'"{words}"' if found else UNREAD if unread else STRUCK
 
     shown = _QUOTE.sub(check, _MARKS.sub('"', said)).strip()
     if not quotes:
@@ -268,7 +274,8 @@ async def _decisive(hearing: Hearing, judge: Engine, winner: str) -> str:
 
 async def _mendable(hearing: Hearing, judge: Engine) -> bool:
     text = hearing.content.laid_out()
-    asked = render(hearing.options.prompts.mendable, mark=fence(text), text=text, fault=hearing.decisive)
+    mark = fence(text + hearing.decisive)
+    asked = render(hearing.options.prompts.mendable, mark=mark, text=text, fault=hearing.decisive)
     choice = await judge.choose(asked, ["yes", "no"], step="debate_mendable")
     hearing.calls += [choice.call_id] if choice.call_id else []
     return choice.probabilities["yes"] > 0.5
@@ -313,9 +320,15 @@ def _positions(content: Content) -> dict[str, str]:
 
 def _says(text: str, words: str) -> bool:
     """Whether a text has these very words, whole and in a row."""
-    before = _BEFORE if re.match(_LETTER, words[:1]) else ""
-    after = _AFTER if re.match(_LETTER, words[-1:]) else ""
-    return bool(re.search(before + re.escape(words) + after, text))
+    begins, ends = _WORDS.match(words[:1]), _WORDS.match(words[-1:])
+    at = text.find(words)
+    for _ in range(_MOST_PLACES):
+        if at < 0:
+            return False
+        if (not begins or _BEFORE.match(text, at)) and (not ends or _AFTER.match(text, at + len(words))):
+            return True
+        at = text.find(words, at + 1)
+    return False
 
 
 def _folded(text: str) -> str:

@@ -12,13 +12,12 @@ import gzip
 import hashlib
 import io
 import re
-import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, cast
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +26,14 @@ from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from seedbed.engines import Engines
 from seedbed.faults import fault
+from seedbed.folders import matching, read_whole
 from seedbed.nested import texts_in
+from seedbed.normal_form import nfkc
 from seedbed.records import Frozen, Sample, Verdict
 
 STEP = "decontaminate"
 SHORTEST = 8  # words of a benchmark's text, at least, where it is shorter than the passage that is looked for
+MOST_BYTES = 1 << 30  # of a benchmark's file, also when it is unpacked; it is held in memory while it is read
 _SCAFFOLD = 10  # a passage in more texts of one file than this is the file's own wording, such as an instruction
 
 Hashes = npt.NDArray[np.uint64]
@@ -64,15 +66,15 @@ def _found(value: object, info: ValidationInfo) -> object:
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
-    base = Path(Path(pattern).anchor) if Path(pattern).is_absolute() else folder
     try:
-        found = sorted(base.glob(str(Path(pattern).relative_to(base)) if base is not folder else pattern))
+        found = matching(pattern, folder)
     except ValueError as error:
         raise fault(f"{pattern!r} is no file pattern ({error})", "Write for example benchmarks/*.jsonl") from error
-    files = [path.resolve() for path in found if path.is_file()]
-    if not files:
+    for problem in found.problems:
+        raise fault(f"{problem.file}: {problem.what}", problem.write)
+    if not found.files:
         raise fault(f"no file matches {pattern!r} in {folder.resolve()}", "Correct the path, or take it out")
-    return files
+    return [path.resolve() for path in found.files]
 
 
 def _checked(path: Path) -> str:
@@ -80,13 +82,15 @@ def _checked(path: Path) -> str:
     if _kind(path) not in READERS:
         raise fault(f"{path.name} is no file of texts that is known", f"Use {', '.join(READERS)}, or these with .gz")
     try:
-        usable = any(len(_words(text)) >= SHORTEST for text in _texts_of(path))
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, EOFError, ValueError, csv.Error, zlib.error) as error:
+        content = read_whole(path, MOST_BYTES)
+        usable = any(len(_words(text)) >= SHORTEST for text in _texts_of(path, content))
+    except OSError as error:
+        raise fault(f"{path.name} cannot be read: {error.strerror or error}", "Correct the file") from error
+    except (EOFError, ValueError, csv.Error, zlib.error) as error:
         raise fault(f"{path.name} cannot be read: {str(error).splitlines()[0]}", "Correct the file") from error
     if not usable:
         raise fault(f"{path.name} has no text of {SHORTEST} words or more", "Take the file out")
-    return content
+    return hashlib.sha256(content).hexdigest()
 
 
 class Decontaminate(Frozen):
@@ -154,7 +158,8 @@ def _index(options: Decontaminate) -> Index:
     """Built once a process, whoever asks first."""
     by_length: dict[int, list[tuple[Hashes, Owners]]] = {}
     for number, benchmark in enumerate(options.against):
-        for length, hashes in _passages(_texts_of(benchmark.path), options.words).items():
+        texts = _texts_of(benchmark.path, read_whole(benchmark.path, MOST_BYTES))
+        for length, hashes in _passages(texts, options.words).items():
             by_length.setdefault(length, []).append((hashes, np.full(len(hashes), number, dtype=np.uint16)))
     passages = {}
     for length, parts in by_length.items():
@@ -192,7 +197,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W\u3040-\u30ff
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _WORD.findall(nfkc(text).casefold())
 
 
 @lru_cache(maxsize=1 << 17)
@@ -221,18 +226,41 @@ def _kind(path: Path) -> str:
     return Path(path.name.removesuffix(".gz")).suffix
 
 
-def _texts_of(path: Path) -> Iterator[str]:
-    """Every text in a file. Raises OSError or ValueError when it cannot be read."""
-    with cast("BinaryIO", gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
-        for value in READERS[_kind(path)](file):
+def _texts_of(path: Path, content: bytes) -> Iterator[str]:
+    """Every text in a file's content. Raises OSError or ValueError, with the row, when it cannot be read."""
+    file = io.BytesIO(_unpacked(content) if path.suffix == ".gz" else content)
+    for number, value in enumerate(READERS[_kind(path)](file), start=1):
+        try:
             yield from texts_in(value)
+        except ValueError as error:
+            raise ValueError(f"row {number}: {error}") from error
+
+
+def _unpacked(content: bytes, most: int = MOST_BYTES) -> bytes:
+    with gzip.open(io.BytesIO(content)) as file:
+        unpacked = file.read(most + 1)
+    if len(unpacked) > most:
+        raise ValueError(f"unpacked it is larger than {most >> 20} MiB: split it")
+    return unpacked
 
 
 def _parquet(file: BinaryIO) -> Iterator[object]:
     import pyarrow.parquet
 
-    for batch in pyarrow.parquet.ParquetFile(io.BytesIO(file.read())).iter_batches():
-        yield from batch.to_pylist()
+    try:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
+            yield from batch.to_pylist()
+    except RecursionError as error:
+        raise ValueError("its columns are nested too deep") from error
+
+
+def _json_lines(file: BinaryIO) -> Iterator[object]:
+    for number, line in enumerate(file, start=1):
+        if line.strip():
+            try:
+                yield orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise ValueError(f"line {number}, column {error.colno}: {error.msg}") from error
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
@@ -240,7 +268,7 @@ def _lines(file: BinaryIO) -> Iterator[str]:
 
 
 READERS: dict[str, Callable[[BinaryIO], Iterator[Any]]] = {
-    ".jsonl": lambda file: (orjson.loads(line) for line in file if line.strip()),
+    ".jsonl": _json_lines,
     ".json": lambda file: iter([orjson.loads(file.read())]),
     ".csv": lambda file: csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", newline="")),
     ".parquet": _parquet,

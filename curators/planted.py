@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from seedbed.records import Content, Leaf, Sample, Seed
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"(?<!\d)\d{1,18}(?!\d)")  # Python reads none of thousands of digits
 _VERB = re.compile(r"\b(is|are|was|were|can|could|will|would|should|must|has|have|had|does|do|did)\b( not\b)?")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from seedbed.engines import Engines
+from seedbed.reasoning_marks import has_reasoning_mark
 from seedbed.records import Content, Frozen, Sample, Verdict
 
 if TYPE_CHECKING:
@@ -135,7 +136,9 @@ _WANTS_QUESTIONS = re.compile(r"question|quiz|q&a|faq|interview|trivia|riddle|fl
 
 
 def role_tokens(content: Content, options: Rules) -> str | None:
-    """Special tokens of a chat template, or a turn under another role."""
+    """Marks of a model's reasoning, special tokens of a chat template, or a turn under another role."""
+    if any(map(has_reasoning_mark, (content.question, content.answer, content.rejected))):
+        return "reasoning marks"
     for text in (content.question, content.answer):
         if (">" in text or "INST]" in text) and _SPECIAL.search(text):
             return "special tokens"
@@ -145,14 +148,15 @@ def role_tokens(content: Content, options: Rules) -> str | None:
     return None
 
 
+# The delimiters of `seedbed.prompts.fence` have 20 hexadecimal digits, those in older prompts 8.
 _SCAFFOLD = re.compile(
-    r"^[ \t]*(?:\[(?:system|user|assistant)\][ \t]*$|~[0-9a-f]{8}[ \t]*$"
+    r"^[ \t]*(?:\[(?:system|user|assistant)\][ \t]*$|~(?:[0-9a-f]{20}|[0-9a-f]{8})[ \t]*$"
     r"|[#]{3}[ ](?:Instruction:?|Response:|(?:Human|Assistant|User|System):?)[ \t]*$)"
-    r"|(?<![\w~/])~(?=[0-9]{0,7}[a-f])[0-9a-f]{8}\b",
+    r"|(?<![\w~/])~(?=[0-9]{0,19}[a-f])(?:[0-9a-f]{20}|[0-9a-f]{8})\b",
     re.MULTILINE,
 )
 _ANNOUNCED = re.compile(
-    r"\W*(?:sure|certainly|of course|okay)?[,.! ]*here(?: is|'s|\u2019s) (?:an?|the|your|another|one)\b"
+    r"\A\W*(?:(?:sure|certainly|of course|okay)[,.! ]*)?here(?: is|'s|\u2019s) (?:an?|the|your|another|one)\b"
     r"[\w ,-]{0,40}\b(?:question|instruction|task|problem|prompt|example)\b[^\n:]{0,40}:",
     re.IGNORECASE,
 )
@@ -235,7 +239,11 @@ def _repeats_a_line(lines: list[str]) -> bool:
     return times >= _TIMES and 4 * times >= len(lines)
 
 
-_BROKEN = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")
+# A form feed may part two pages; amid a formula, or before what is left of a command, it is LaTeX that JSON ate.
+_BROKEN = re.compile(
+    r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffd\ufffe\uffff]"
+    r"|(?<=[$({\[=_^+*\\])\x0c|\x0c(?:(?:rac|orall|lat|rown)(?![a-z])|[a-z]{1,20}[{\\^])"
+)
 
 
 def broken_characters(content: Content, options: Rules) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +16,7 @@ from typing import BinaryIO
 import orjson
 import pyarrow as pa
 
+from seedbed.credentials import holds_key
 from seedbed.records import Content, Message
 
 Row = dict[str, list[Message]]
@@ -31,6 +32,7 @@ FORMATS: dict[str, Form] = {  # column -> its turns in order, as (role, which te
         "rejected": (("assistant", "rejected"),),
     },
 }
+_SHOWN = 5
 _READ = ["question", "answer", "context", "rejected"]
 _GROUP = 1000  # rows of one row group: what a reader of a single page must load
 
@@ -60,6 +62,24 @@ def export(batches: Iterable[pa.RecordBatch | pa.Table], path: Path, form: str) 
     finally:
         part.unlink(missing_ok=True)
     return written
+
+
+def without_keys(batches: Iterable[pa.Table], keys: Sequence[str]) -> Iterator[pa.Table]:
+    """The same batches, none with a key in use. Raises ValueError at the first that has one, naming the samples."""
+    for batch in batches:
+        rows = batch.select(["sample_id", *_READ]).to_pylist() if keys else []
+        if found := [row["sample_id"] for row in rows if _holds_any(row, keys)]:
+            more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+            raise ValueError(
+                f"a key that is in use stands in the samples {', '.join(found[:_SHOWN])}{more}. Drop or edit them in "
+                "`seedbed review`, then `seedbed refilter`, and export the new version"
+            )
+        yield batch
+
+
+def _holds_any(row: Mapping[str, str | None], keys: Sequence[str]) -> bool:
+    text = "\n".join(row[name] or "" for name in _READ).encode()
+    return any(holds_key(text, key) for key in keys)
 
 
 def rows_of(batches: Iterable[pa.RecordBatch | pa.Table], form: str) -> Iterator[Row]:

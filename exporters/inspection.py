@@ -20,8 +20,9 @@ from exporters import card, manifest
 from exporters.facts import Part
 from exporters.tree import LINEAGE, schema_of_config
 from exporters.trl_rows import read_by_trl
-from seedbed.credentials import SECRET_TEXT, secrets_in
+from seedbed.credentials import ESCAPE, SECRET_TEXT, secrets_in, spellings
 from seedbed.nested import texts_in
+from seedbed.reasoning_marks import REASONING, has_reasoning_mark
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -59,6 +60,9 @@ def inspect(folder: Path, parts: Sequence[Part], known_secrets: Sequence[str] = 
             if config != LINEAGE:
                 useless = list(_unusable(rows))
                 problems += _told(loaded, (config, split), useless, "have an empty text, or two equal answers")
+                marked = list(_reasoning(rows))
+                what = "hold marks of a model's reasoning, such as <think>: drop or edit them"
+                problems += _told(loaded, (config, split), marked, what)
         notes = [f"loaded with datasets: {len(loaded)} splits, {sum(part.rows for part in parts):,} rows"]
         trained = {key: rows for key, rows in loaded.items() if key[0] != LINEAGE}
         found, note = read_by_trl({f"{config}/{split}": _spread(rows) for (config, split), rows in trained.items()})
@@ -115,8 +119,10 @@ def _suspects(rows: Dataset, known: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def _suspicious(texts: pa.Array, known: Sequence[str]) -> bool:
-    found = [pc.match_substring_regex(texts, SECRET_TEXT.pattern)]
-    found += [pc.match_substring(texts, secret) for secret in known if secret]
+    found = [
+        pc.match_substring_regex(texts, pattern) for pattern in (SECRET_TEXT.pattern, *([ESCAPE] if known else []))
+    ]
+    found += [pc.match_substring(texts, spelled) for key in known for spelled in spellings(key)]
     return any(pc.any(hits).as_py() for hits in found)
 
 
@@ -143,6 +149,20 @@ def _unusable(rows: Dataset) -> Iterator[int]:
         if "chosen" in contents:  # one turn each, so that the texts stand row by row
             same = pc.indices_nonzero(pc.equal(contents["chosen"], contents["rejected"]))
             yield from (start + at for at in same.to_pylist())
+        start += batch.num_rows
+
+
+def _reasoning(rows: Dataset) -> Iterator[int]:
+    """Rows with marks of a model's reasoning: a trainer would teach a model to write them."""
+    start = 0
+    for batch in rows.data.table.to_batches(max_chunksize=_BATCH):
+        for turns in batch.columns:
+            texts = pc.struct_field(pc.list_flatten(turns), "content")
+            hits = pc.indices_nonzero(pc.match_substring_regex(texts, REASONING.pattern, ignore_case=True))
+            at = pc.list_parent_indices(turns).take(hits).to_pylist()
+            yield from (
+                start + n for n, text in zip(at, texts.take(hits).to_pylist(), strict=True) if has_reasoning_mark(text)
+            )
         start += batch.num_rows
 
 

@@ -28,7 +28,7 @@ AT_HOME = {
 }
 WRITER, JUDGE = "model", "judge"
 ROLES = {WRITER: "writer", JUDGE: "judge"}
-_ADDRESS = re.compile(r"\w+://\S+")
+_ADDRESS = re.compile(r"\w{1,32}://\S+")
 
 
 def facts_of(store: Store, version: str, publication: Publication) -> Facts:

@@ -24,13 +24,16 @@ def export(
     A run that has not ended has no version; what it has kept so far is written then.
     """
     from exporters.formats import export as write
+    from exporters.formats import without_keys
+    from flows.keys import keys_in_use
     from flows.show_versions import kept_of
     from seedbed.errors import InputError
 
-    kept = kept_of(open_store(home), name)
+    store = open_store(home)
+    kept = kept_of(store, name)
     form = form or kept.form
     try:
-        rows = write(kept.batches, path, form)
+        rows = write(without_keys(kept.batches, keys_in_use(store)), path, form)
     except ValueError as error:
         raise InputError(str(error)) from error
     except OSError as error:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from seedbed.faults import fault
 from seedbed.records import Frozen
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
 

@@ -12,16 +12,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from exporters import card, manifest
 from exporters.facts import UNKNOWN, Facts, Part
 from exporters.hub import Changes, Pushed, Terms, Tree, compare, look, publish, tree_of
-from exporters.hub_client import SIGN_IN, HubError, signed_in, token_of_hub
+from exporters.hub_client import SIGN_IN, HubError, signed_in
 from exporters.inspection import inspect
 from exporters.manifest import write_manifest
 from exporters.tree import appearing, write_data
 from flows.card_facts import facts_of
+from flows.keys import keys_in_use
 from flows.publication import Publication
 from seedbed.errors import InputError
 from seedbed.options_file import read_options_file
@@ -92,7 +92,7 @@ def build(store: Store, name: str, folder: Path | None, publication: Publication
             raise InputError(f"{version} has no sample to publish; `seedbed versions` lists what there is")
         (part / card.FILE).write_text(card.write_card(facts, parts), encoding="utf-8")
         write_manifest(facts, parts, part)
-        seen = inspect(part, parts, _known_secrets(store, facts.run_ids))
+        seen = inspect(part, parts, keys_in_use(store))
     changes, unasked = _ask(publication, tree_of(folder))
     return Built(
         version=version,
@@ -152,22 +152,6 @@ def _unlicensed(facts: Facts, publication: Publication) -> list[str]:
         f"the licence of {', '.join(unknown)} is unknown: write `model_licences: {{{unknown[0]}: …}}` in the options, "
         "or `allow_unknown_licence: true`; the card then says that it is not known"
     ]
-
-
-def _known_secrets(store: Store, run_ids: Sequence[str]) -> list[str]:
-    """Values that must be nowhere in a tree: the Hub's token, and the keys of the models' servers that are set."""
-    found = store.rows("SELECT recipe_json FROM base.runs WHERE list_contains(?, run_id)", [list(run_ids)])
-    names = {name for row in found for name in _key_names(str(row["recipe_json"]))}
-    values = [token_of_hub(), *(os.environ.get(name, "") for name in sorted(names))]
-    return [value for value in values if len(value) >= 8]  # a shorter one would be found in any text
-
-
-def _key_names(recipe: str) -> list[str]:
-    import orjson
-
-    told: dict[str, Any] = orjson.loads(recipe)
-    models = [told.get("model"), told.get("judge"), *told.get("pool", [])]
-    return [model["api_key_env"] for model in models if model and model.get("api_key_env")]
 
 
 def _no_telemetry() -> None:

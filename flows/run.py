@@ -16,6 +16,7 @@ from typing import Literal
 
 from flows.engines import cards, open_all, places, recorded, unpriced
 from flows.grow import Growth, Stage, direct
+from flows.keys import refuse_keys
 from flows.methods import methods
 from flows.plan import Plan, make_plan, only_new
 from flows.progress import Progress, hearing
@@ -86,6 +87,7 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
                 )
                 for document in read_documents(pattern, path.parent)
             )
+    refuse_keys(recipe, leaves, path)
     return Seedbed(recipe, leaves)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 import orjson
+import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -93,6 +94,8 @@ def sql(store: Store, statement: str) -> list[Row]:
         if len(statements) != 1:
             raise InputError(f"write one statement, not {len(statements)}")
         return store.rows(statement)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"the answer cannot be read ({error}). Flatten it, or cast it to JSON or VARCHAR") from error
     except (duckdb.Error, AttributeError) as error:
         if isinstance(error, AttributeError):  # a statement with no result, such as SET
             return []

@@ -7,7 +7,6 @@ The checks' worked examples are the leaf's own seeds, as they are and mismatched
 from __future__ import annotations
 
 import random
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from seedbed.drafts import keeping
 from seedbed.engines import Engine, Engines, Messages, Reply, Sampling
+from seedbed.normal_form import nfkc
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Sample, Seed, Unit, Verdict
 from seedbed.room import REMARK, like
@@ -327,8 +327,7 @@ def _contexts(seeds: tuple[Seed, ...]) -> frozenset[str]:
 
 
 def _folded(text: str) -> str:
-    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
-    return " ".join(plain.casefold().split())
+    return " ".join(nfkc(text).casefold().split())
 
 
 def _fails(step: str, reason: str) -> Verdict:

@@ -19,7 +19,9 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BeforeValidator, ValidationInfo, model_validator
 
+from seedbed.folders import astray, hidden_part, read_whole
 from seedbed.records import Frozen, Message
+from seedbed.yamlfile import MAX_BYTES
 
 OPEN, CLOSE = "\x1e", "\x1f"
 _TURN = re.compile(r"^\[(system|user|assistant)\][ \t]*\n", re.MULTILINE)
@@ -112,7 +114,7 @@ def render(text: str, /, **values: object) -> list[Message]:
         except TypeError:  # a value that cannot be hashed
             opening = _opening.__wrapped__(text, tuple(given), *known)
         turns = [*opening, *_turns(prompt.last, values)]
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
         raise BadPrompt(f"{error} (given: {', '.join(sorted(values))}), in the prompt:\n{text[:300]}") from error
     if not turns:
         raise BadPrompt(f"no line [system], [user] or [assistant] in the prompt:\n{text[:300]}")
@@ -120,8 +122,11 @@ def render(text: str, /, **values: object) -> list[Message]:
 
 
 def fence(text: str) -> str:
-    """A delimiter for judged text that the text cannot contain by design: it is made from the text's hash."""
-    return "~" + hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    """A delimiter for judged text, from the hash of all that stands between the two: no text holds its own.
+
+    80 bits, for a text that does would be found by trying: of 32 bits in seconds.
+    """
+    return "~" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
 
 
 def _load(value: object, info: ValidationInfo) -> object:
@@ -131,18 +136,29 @@ def _load(value: object, info: ValidationInfo) -> object:
     else:
         folder = Path((info.context or {}).get("folder", "."))
         where = str(folder / value)
-        try:
-            text = (folder / value).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"cannot read the prompt file {where}: {error}") from error
+        text = _file(folder, value)
     if isinstance(text, str):
         try:
             _compiled(text)
-        except TemplateError as error:
+        except (TemplateError, RecursionError) as error:
             raise ValueError(f"{where} is no valid Jinja template: {error}") from error
         if not _TURN.search(text):
             raise ValueError(f"{where} has no line [system], [user] or [assistant]")
     return text
+
+
+def _file(folder: Path, name: str) -> str:
+    """The text of a prompt's file, which a recipe from somebody else may name. Raises ValueError."""
+    path = folder / name
+    if hidden_part(name):
+        raise ValueError(f"{name!r} begins with a dot or lies in such a folder: put a copy elsewhere")
+    if problem := astray(name, folder):
+        raise ValueError(str(problem))
+    try:
+        return read_whole(path, MAX_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else f"it is not UTF-8: {error.reason} at {error.start}"
+        raise ValueError(f"cannot read the prompt file {path}: {why}") from error
 
 
 class Prompts(Frozen):

@@ -7,12 +7,13 @@ plan gives the same id in every run and two rows of the same text stay two rows.
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict
+
+from seedbed.normal_form import nfkc
 
 Status = Literal["kept", "dropped", "failed", "pending"]
 Kind = Literal["instruction", "knowledge", "preference"]
@@ -134,8 +135,8 @@ class Sample(Frozen):
     @cached_property
     def text_hash(self) -> str:
         """Hash of the prompt, NFKC, case and white space folded: the same for exact duplicates; "" if it is empty."""
-        folded = " ".join(unicodedata.normalize("NFKC", self.content.prompt()).casefold().split())
-        return hashlib.blake2b(folded.encode(), digest_size=8).hexdigest() if folded else ""
+        folded = " ".join(nfkc(self.content.prompt()).casefold().split())
+        return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if folded else ""
 
 
 @dataclass(frozen=True, slots=True)

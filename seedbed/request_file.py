@@ -12,9 +12,11 @@ from pathlib import Path
 
 import duckdb
 
+from seedbed.folders import out_of
 from seedbed.records import Answer, Request
 from seedbed.yamlfile import BadInput, Problem
 
+MOST_BYTES = 1 << 30  # its rows are held in memory
 READERS = {
     ".jsonl": "read_json_auto(?, format = 'newline_delimited')",
     ".json": "read_json_auto(?)",
@@ -53,13 +55,18 @@ def _rows(path: Path) -> list[dict[str, object]]:
     reader = READERS.get(path.suffix)
     if reader is None:
         raise _bad(path, f"no file of requests ends in {path.suffix!r}", f"Use one of {', '.join(READERS)}")
+    if problem := out_of(path, path.parent):
+        raise BadInput(problem)
     if not path.is_file():
-        raise _bad(path, "there is no such file", "Correct the path: it is taken from the recipe's folder")
+        what = "there is no plain file of that name" if path.exists() else "there is no such file"
+        raise _bad(path, what, "Correct the path: it is taken from the recipe's folder")
+    if path.stat().st_size > MOST_BYTES:
+        raise _bad(path, f"it is larger than {MOST_BYTES >> 20:,} MiB", "Split it")
     try:
         with duckdb.connect() as connection:
             connection.execute("SET enable_progress_bar = false")
             table = connection.sql(f"SELECT * FROM {reader}", params=[escape(str(path))]).to_arrow_table()
-    except duckdb.Error as error:
+    except (duckdb.Error, ValueError) as error:  # Arrow's, where values are nested too deep
         raise _bad(path, f"it cannot be read: {str(error).splitlines()[0]}", "Correct the file") from error
     rows: list[dict[str, object]] = table.to_pylist()
     return rows

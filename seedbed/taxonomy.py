@@ -6,6 +6,7 @@ Every fault of every file is reported at once, each with the line that it stands
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import unicodedata
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from seedbed.folders import entries_of, hidden_part, is_folder, is_hidden, leads_to, matching, read_whole
 from seedbed.records import Document, Leaf, Seed
 from seedbed.yamlfile import BadInput, Loaded, Problem, Value, Where, kind, load, nearest
 
@@ -22,6 +24,7 @@ KNOWLEDGE_KEYS = {"domain", "document", "document_outline", "documents"}
 KEYS = KNOWLEDGE_KEYS | {"version", "created_by", "task_description", "seed_examples"}
 PAIR_KEYS = {"question", "answer", "context", "attribution"}
 TEXT_SUFFIXES = (".md", ".markdown", ".txt")
+MOST_TEXT, MOST_PDF = 64 << 20, 256 << 20  # bytes of a document; a PDF's pictures are not read
 EXAMPLE = "`seed_examples:` and under it `- question: …` and `  answer: …`"
 
 
@@ -32,7 +35,7 @@ def read_taxonomy(root: Path) -> tuple[Leaf, ...]:
         BadInput: no leaf, or anything wrong with any of them.
     """
     problems: list[Problem] = []
-    files = list(_files(root, problems))
+    files = sorted(_files(root, problems))
     _refuse_twins(root, files, problems)
     leaves = [leaf for file in files if (leaf := _leaf(root, file, problems))]
     if not files and not problems:
@@ -46,32 +49,32 @@ def read_taxonomy(root: Path) -> tuple[Leaf, ...]:
 
 
 def read_documents(pattern: str, folder: Path) -> tuple[Document, ...]:
-    """The text, Markdown and PDF files that match a glob such as `handbook/*.md`, sorted by name.
+    """The text, Markdown and PDF files that a glob such as `handbook/*.md` finds (`seedbed.folders`), sorted by name.
 
     Names are relative to `folder`; files and folders whose name starts with a dot are left out.
 
     Raises:
-        BadInput: nothing matches, or a file is no readable text or has none.
+        BadInput: nothing matches, a link leads elsewhere, or a file is no readable text or has none.
     """
-    absolute = Path(pattern).is_absolute()
-    base = Path(Path(pattern).anchor) if absolute else folder
+    if secret := hidden_part(pattern):
+        what = f"documents: {secret!r} in {pattern!r} begins with a dot, and what does so is never sent to a model"
+        raise BadInput(Problem(str(folder), 0, what, "Put a copy of the documents into a folder of another name"))
     try:
-        found = sorted(base.glob(str(Path(pattern).relative_to(base)) if absolute else pattern))
+        found = matching(pattern, folder)
     except ValueError as error:
         write = "Write a pattern such as handbook/*.md or handbook/**/*.md"
         raise BadInput(
             Problem(str(folder), 0, f"documents: {pattern!r} is no file pattern ({error})", write)
         ) from error
-    names = {_under(file, base): file for file in found if file.is_file()}
-    names = {name: file for name, file in names.items() if not any(map(_hidden, PurePosixPath(name).parts))}
-    if not names:
+    if not found.files and not found.problems:
         what = f"documents: no file matches {pattern!r} in {folder.resolve()}"
         raise BadInput(Problem(str(folder), 0, what, "Correct the pattern, or put a .md, .txt or .pdf file there"))
+    base = Path(Path(pattern).anchor) if Path(pattern).is_absolute() else folder
     documents: list[Document] = []
-    problems: list[Problem] = []
-    for name, file in names.items():
+    problems = list(found.problems)
+    for file in found.files:
         try:
-            documents.append(Document(name, _document_text(file)))
+            documents.append(Document(_plain_name(_under(file, base)), _document_text(file)))
         except _UnreadableError as error:
             problems.append(Problem(str(file), 0, error.what, error.write))
     if problems:
@@ -79,17 +82,14 @@ def read_documents(pattern: str, folder: Path) -> tuple[Document, ...]:
     return tuple(documents)
 
 
-def _hidden(name: str) -> bool:
-    return name.startswith(".") and name not in (".", "..")
+def _plain_name(name: str) -> str:
+    if not name.isascii() and any("\ud800" <= sign <= "\udfff" for sign in name):
+        raise _UnreadableError("its name is not UTF-8", "Rename it")
+    return name
 
 
 def _under(file: Path, base: Path) -> str:
     return file.relative_to(base).as_posix()
-
-
-def _leads_out(file: Path, folder: Path) -> bool:
-    # Not Path.resolve, which raises on links that go round in circles.
-    return not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 def _files(root: Path, problems: list[Problem]) -> Iterator[Path]:
@@ -97,16 +97,19 @@ def _files(root: Path, problems: list[Problem]) -> Iterator[Path]:
         what = f"the taxonomy {'is no folder' if root.exists() else 'does not exist'}: {root.resolve()}"
         problems.append(Problem(str(root), 0, what, "Give the folder that holds the tree of qna.yaml files"))
         return
-    unreadable: list[OSError] = []
-    for folder, folders, names in os.walk(root, onerror=unreadable.append):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
-        for linked in (path for name in folders if (path := Path(folder) / name).is_symlink()):
-            what = "this folder is a link, and links to folders are not followed"
-            problems.append(Problem(str(linked), 0, what, "Put a copy of the folder here"))
-        yield from (Path(folder) / name for name in sorted(names) if name.casefold() in FILE_NAMES)
-    for error in unreadable:
-        what = f"the folder cannot be read ({error.strerror})"
-        problems.append(Problem(str(error.filename), 0, what, "Make it readable, or take it out of the taxonomy"))
+    waiting = [root]
+    while waiting:  # no recursion: folders may be nested however deep
+        folder = waiting.pop()
+        for entry in entries_of(folder, problems):
+            if not is_folder(entry):
+                if entry.name.casefold() in FILE_NAMES:
+                    yield folder / entry.name
+            elif entry.is_symlink() and not is_hidden(entry.name):
+                target = os.path.realpath(entry)
+                what = f"this folder is a link to {target}, and links to folders are not followed"
+                problems.append(Problem(entry.path, 0, what, "Put a copy of the folder here"))
+            elif not is_hidden(entry.name):
+                waiting.append(folder / entry.name)
 
 
 def _refuse_twins(root: Path, files: list[Path], problems: list[Problem]) -> None:
@@ -181,8 +184,10 @@ def _check_place(root: Path, file: Path) -> None:
         what, write = "this leaf has no folder of its own", "Move it into one, such as compositional_skills/greeting"
     elif not path.isprintable() or any(sign in path for sign in '\\:*?"<>|'):
         what, write = f"the folder name {path!r} is no plain path", "Rename it with letters, digits, - and _"
-    elif _leads_out(file, root):
-        what, write = "this is a link that leads out of the taxonomy", "Put a copy of the file here"
+    elif target := leads_to(file, root):
+        what, write = f"this is a link that leads out of the taxonomy, to {target}", "Put a copy of the file here"
+    elif not file.is_file():
+        what, write = "this is no plain file", "Put one here, or take it out of the taxonomy"
     else:
         return
     raise BadInput(Problem(str(file), 1, what, write))
@@ -275,8 +280,9 @@ def _inside(folder: Path, name: str) -> Path:
     if "\\" in name or "\0" in name or posix.is_absolute() or ".." in posix.parts or Path(name).drive:
         raise _UnreadableError("its name leads out of the leaf's folder", "Put the file beside the qna.yaml")
     file = folder / posix
-    if _leads_out(file, folder):
-        raise _UnreadableError("it is a link that leads out of the leaf's folder", "Put a copy beside the qna.yaml")
+    if target := leads_to(file, folder):
+        what = f"it is a link that leads out of the leaf's folder, to {target}"
+        raise _UnreadableError(what, "Put a copy beside the qna.yaml")
     return file
 
 
@@ -284,13 +290,13 @@ def _document_text(file: Path) -> str:
     suffix = file.suffix.lower()
     if suffix not in (*TEXT_SUFFIXES, ".pdf"):
         raise _UnreadableError("only text, Markdown and PDF are read", "Turn it into a .md, .txt or .pdf file")
-    if not file.is_file():
+    if not file.exists():
         raise _UnreadableError("there is no such file", "Correct its name, or put the file there")
     try:
-        raw = file.read_bytes()
+        raw = read_whole(file, MOST_PDF if suffix == ".pdf" else MOST_TEXT)
     except OSError as error:
-        raise _UnreadableError(f"it cannot be read ({error.strerror})", "Make it readable") from error
-    text = _pdf_text(file) if suffix == ".pdf" else _plain_text(raw)
+        raise _UnreadableError(f"it cannot be read ({error.strerror})", "Put a plain, readable file there") from error
+    text = _pdf_text(raw) if suffix == ".pdf" else _plain_text(raw)
     if not text.strip():
         raise _UnreadableError("there is no text in it", "Take it out; a scanned PDF needs text recognition first")
     return text
@@ -308,13 +314,13 @@ def _plain_text(raw: bytes) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _pdf_text(file: Path) -> str:
+def _pdf_text(raw: bytes) -> str:
     import pypdf
 
     # What it can mend it need not tell: the lines stand between ours, and nobody can act on them.
     logging.getLogger("pypdf").setLevel(logging.ERROR)
     try:
-        pages = [page.extract_text() for page in pypdf.PdfReader(file).pages]
+        pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(raw)).pages]
     except Exception as error:  # a broken PDF makes pypdf raise nearly anything: KeyError, TypeError, its own
         what = f"it is no readable PDF ({type(error).__name__}: {error})"
         raise _UnreadableError(what, "Open and save it again without a password, or give its text as .md") from error

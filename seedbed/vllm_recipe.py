@@ -13,6 +13,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
 
 from seedbed.asking import Asking
 from seedbed.faults import fault
+from seedbed.folders import out_of
 from seedbed.records import Frozen
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -25,6 +26,9 @@ def _adapter(path: Path, info: ValidationInfo) -> Path:
     for folder in (Path((info.context or {}).get("folder", ".")), Path()):
         found = folder / path.expanduser()
         if (found / "adapter_config.json").is_file():
+            for problem in (out_of(file, found) for file in sorted(found.iterdir())):
+                if problem:
+                    raise fault(f"{problem.file}: {problem.what}", problem.write)
             return found.resolve()
     raise fault(
         f"there is no adapter in {str(path)!r}: no adapter_config.json",

@@ -16,9 +16,13 @@ from benchmarks.mock_server import completion, read_flags
 
 
 class Provider:
-    """`seconds` from a batch's creation to its end; `end` is how it ends; `bad` of its calls, by number, get errors."""
+    """`seconds` from a batch's creation to its end; `end` is how it ends; `bad` of its calls, by number, get errors.
 
-    def __init__(self, seconds=0.3, end="completed", bad=(), lost_answers=0, unanswered=()):
+    `twist` is given each page's name (files, create, one, all, content) and what it says, and says something else.
+    """
+
+    def __init__(self, seconds=0.3, end="completed", bad=(), lost_answers=0, unanswered=(), twist=None):
+        self.twist = twist or (lambda page, said: said)
         self.seconds, self.end, self.bad, self.unanswered = seconds, end, bad, unanswered
         self.lost_answers = lost_answers  # so many creations are done, and the connection is cut before the answer
         self.files: dict[str, bytes] = {}
@@ -29,7 +33,11 @@ class Provider:
     async def upload(self, request):
         form = await request.post()
         assert form["purpose"] == "batch"
-        return web.json_response({"object": "file", "id": self.keep(form["file"].file.read())})
+        return self.says("files", {"object": "file", "id": self.keep(form["file"].file.read())})
+
+    def says(self, page, said):
+        told = self.twist(page, said)
+        return web.Response(body=told) if isinstance(told, bytes) else web.json_response(told)
 
     def keep(self, content):
         self.files[f"file-{len(self.files)}"] = content
@@ -45,7 +53,7 @@ class Provider:
         if self.lost_answers:
             self.lost_answers -= 1
             request.transport.abort()
-        return web.json_response(self.batches[name])
+        return self.says("create", self.batches[name])
 
     def lines(self, name):
         return self.files[str(self.batches[name]["input_file_id"])].splitlines()
@@ -79,7 +87,7 @@ class Provider:
         return b"\n".join(parts[0]), b"\n".join(parts[1])
 
     async def one(self, request):
-        return web.json_response(self.look(request.match_info["name"]))
+        return self.says("one", self.look(request.match_info["name"]))
 
     async def all(self, request):
         """Two to a page."""
@@ -87,10 +95,10 @@ class Provider:
         after = request.query.get("after")
         rest = names[names.index(after) + 1 :] if after else names
         data = [self.look(name) for name in rest[:2]]
-        return web.json_response({"object": "list", "data": data, "has_more": len(rest) > 2})
+        return self.says("all", {"object": "list", "data": data, "has_more": len(rest) > 2})
 
     async def content(self, request):
-        return web.Response(body=self.files[request.match_info["name"]])
+        return self.says("content", self.files[request.match_info["name"]])
 
     def app(self):
         app = web.Application(client_max_size=2**26)

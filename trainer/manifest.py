@@ -141,7 +141,7 @@ def read_used(adapter: Path) -> list[Used]:
     path = adapter / ROWS
     try:
         return [Used(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path} cannot be read: {error}. Train again; without it nobody knows what was held out"
         ) from error

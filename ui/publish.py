@@ -11,7 +11,8 @@ from pathlib import Path
 import orjson
 import streamlit as st
 
-from exporters.formats import FORMATS, export
+from exporters.formats import FORMATS, export, without_keys
+from flows.keys import keys_in_use
 from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
 from seedbed.store.tallies import Row, contents, steps_with_threshold, versions
@@ -108,7 +109,8 @@ def _chats(form: str, kinds: set[str]) -> bool:
 def _file(store: Store, version: str, form: str, suffix: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"version.{suffix}"
-        export(version_batches(store, version), path, form)
+        batches = without_keys(version_batches(store, version), keys_in_use(store))
+        export(batches, path, form)
         return path.read_bytes()
 
 

@@ -24,6 +24,7 @@ STYLE = Path(__file__).with_name("style.css")
 _MARKS = {"same": ("", ""), "gone": ("<del>", "</del>"), "new": ("<ins>", "</ins>")}
 _RIGHT = ' class="seedbed-number"'
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5")
+MOST_RENDERED = 50_000  # characters; brackets that nobody closes cost Markdown the square of their number
 _SIGNS = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -136,8 +137,10 @@ def rendered(text: str, top: int = 6) -> Html:
     """A text as Markdown in which nothing is fetched and nothing leads anywhere.
 
     Images and links are told in words, and HTML is shown as it was written. `top` is the level on the page of the
-    text's own highest headings.
+    text's own highest headings. A text over `MOST_RENDERED` is shown as it was written, and that is said.
     """
+    if len(text) > MOST_RENDERED:
+        return stacked(line(f"Over {MOST_RENDERED:,} characters: shown as written"), words(text))
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
     for token in tokens:

@@ -11,33 +11,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO
 
-import orjson
 import portalocker
 
 from seedbed.engines import EngineError, EngineGone
-from seedbed.engines.completion import PassingFault
+from seedbed.engines.batch_api import POLL, BatchApi, Exchange
+from seedbed.engines.batch_files import (
+    Fetched,
+    answers_in,
+    call_line,
+    first_error,
+    read_answers,
+    read_calls,
+    read_id,
+    set_aside,
+    write,
+)
 
-MOST_CALLS, MOST_BYTES = 50_000, 90_000_000  # OpenAI: 50,000 requests, 200 MB; others less
+FULL_CALLS, FULL_BYTES = 50_000, 90_000_000  # OpenAI: 50,000 requests, 200 MB; others less
 QUIET = 1.0  # seconds without a new call: nobody is left who could add one
-POLL, LONGEST_POLL = 0.5, 60.0  # seconds between two looks at a batch, the first and the longest
-OVERDUE = 26 * 3600.0  # seconds; a batch is promised within 24 hours
-TRIES, LONGEST_WAIT = 6, 60.0
-BOUNDARY = "seedbed-0b4c2a57e6f14d38"
-FORM = f"multipart/form-data; boundary={BOUNDARY}"
-JSON = "application/json"
-ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
-
-Exchange = Callable[[str, str, bytes, str], Awaitable[bytes]]  # method, page, body and its kind; raises PassingFault
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +42,19 @@ _log = logging.getLogger(__name__)
 class Batches:
     """The batches of one server and model. One process at a time uses a folder; from one event loop."""
 
-    def __init__(self, folder: Path, where: str, exchange: Exchange, quiet: float = QUIET, poll: float = POLL) -> None:
-        self._folder, self._where, self._exchange = folder, where, exchange
-        self._quiet, self._poll = quiet, poll
+    def __init__(
+        self,
+        folder: Path,
+        where: str,
+        exchange: Exchange,
+        *,
+        keys: Iterable[str] = (),
+        quiet: float = QUIET,
+        poll: float = POLL,
+    ) -> None:
+        """`keys` are nowhere in what comes of it, whatever the server says; `quiet` and `poll` in seconds."""
+        self._folder, self._where, self._quiet = folder, where, quiet
+        self._api = BatchApi(where, exchange, keys, poll)
         self._answers: dict[str, bytes] = {}  # of earlier processes, by custom_id
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
         self._gathered: dict[str, bytes] = {}
@@ -66,7 +73,10 @@ class Batches:
         """
         if self._taken_up is None:
             self._taken_up = asyncio.create_task(self._take_up())
-        await asyncio.shield(self._taken_up)
+        await asyncio.wait([self._taken_up])
+        if self._taken_up.cancelled():
+            raise EngineGone(f"{self._where}: the run ended before its batches were looked for; run again")
+        self._taken_up.result()
         call = blake2b(body, digest_size=16).hexdigest()
         answer = self._answers.get(call)
         if answer is None:
@@ -83,23 +93,23 @@ class Batches:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for name, unused in self._unused.items():
-            if not unused:
+        self._settle([*self._gathered], EngineGone(f"{self._where}: the run ended before this was sent"))
+        for name in [name for name, unused in self._unused.items() if not unused]:
+            try:
                 self._remove(name)
+            except OSError as error:
+                _log.warning("%s: the files of batch %s cannot be removed: %s", self._folder, name, error)
         if self._lock:
             self._lock.close()
 
     def _gather(self, call: str, body: bytes) -> asyncio.Future[bytes]:
         """Put a call into the next batch, which is sent when it is full or no more calls come."""
-        self._gathered[call] = b'{"custom_id":"%b","method":"POST","url":"/v1/chat/completions","body":%b}\n' % (
-            call.encode(),
-            body,
-        )
+        self._gathered[call] = call_line(call, body)
         self._size += len(self._gathered[call])
         if self._timer:
             self._timer.cancel()
         waiting = self._await([call])[0]
-        if len(self._gathered) >= MOST_CALLS or self._size >= MOST_BYTES:
+        if len(self._gathered) >= FULL_CALLS or self._size >= FULL_BYTES:
             self._send()
         else:
             self._timer = asyncio.get_running_loop().call_later(self._quiet, self._send)
@@ -118,202 +128,138 @@ class Batches:
     def _send(self) -> None:
         gathered, self._gathered, self._size = self._gathered, {}, 0
         name = f"{time.time_ns():x}"
-        _write(self._folder / f"{name}.calls", b"".join(gathered.values()))
+        try:
+            write(self._folder / f"{name}.calls", b"".join(gathered.values()))
+        except OSError as error:  # of a full disk, in a timer, where nobody else would hear of it
+            self._settle(gathered, self._no_file(error))
+            return
         self._unused[name] = set(gathered)
         self._begin(name)
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._follow(name))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _take_up(self) -> None:
-        """Read the answers that earlier processes fetched, and follow the batches that they sent."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self._folder / "lock").open("ab")
+        """Read the answers that earlier processes fetched, and follow the batches that they sent. Raises EngineGone."""
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self._folder / "lock").open("ab")
             portalocker.lock(self._lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
+            for path in sorted(self._folder.glob("*.calls")):
+                await self._take_up_one(path)
         except portalocker.LockException as error:
             raise EngineGone(
                 f"another process waits for batches of {self._where}; run again when it is done"
             ) from error
-        for path in sorted(self._folder.glob("*.calls")):
-            name, calls = path.stem, {orjson.loads(line)["custom_id"] for line in path.read_bytes().splitlines()}
-            fetched, known = (self._folder / f"{name}.{kind}" for kind in ("answers", "id"))
-            if fetched.exists():
-                answers = {call: answer for call, answer, why in _read(fetched.read_bytes()) if not why}
-                self._answers |= answers
-                self._unused[name] = set(answers)
-            elif known.exists() or await self._patiently(partial(self._find, name)) != "":
-                self._unused[name] = calls
-                self._await(calls)
-                self._begin(name)
-            else:
-                self._remove(name)  # it was never sent: its calls are asked anew
+        except OSError as error:
+            raise self._no_file(error) from error
+
+    async def _take_up_one(self, path: Path) -> None:
+        name, (calls, damage) = path.stem, read_calls(path)
+        fetched, whole = read_answers(self._folder / f"{name}.answers")
+        answers = {line.call: line.answer for line in fetched.lines if not line.why}
+        self._answers |= answers
+        if whole:
+            self._unused[name] = set(answers)
+        elif self._noted(name) or await self._api.find(name):
+            self._unused[name] = calls
+            self._await(calls)
+            followed = self._begin(name)
+            if damage:
+                _log.warning("%s is damaged (%s), but was sent: no call is made before it has ended", path, damage)
+                await asyncio.wait([followed])  # or calls that nobody knows to be in it would be paid twice
+        elif damage:
+            set_aside(path, damage)
+        else:
+            self._remove(name)  # it was never sent: its calls are asked anew
 
     async def _follow(self, name: str) -> None:
-        """Send a batch unless that is done, wait for its end, and hand out what came of it."""
+        """Send a batch unless that is done, wait for its end and hand out what came of it; its callers are settled."""
         try:
-            batch = await self._ended(await self._sent(name))
-            lines = await self._fetched(batch)
-            if not lines:
-                self._remove(name)
-                why = _first_error(batch) or "it has no answers"
-                raise EngineGone(
-                    f"{self._where}: batch {batch['id']} ended as {batch['status']}: {why}. Mend that and run again: "
-                    "its calls are then sent anew"
-                )
-            _write(self._folder / f"{name}.answers", lines)
-            self._hand_out(name, batch, lines)
-        except EngineError as error:
+            error = await self._fate(name)
+        except asyncio.CancelledError:
+            self._fail(name, EngineGone(f"{self._where}: the run ended before batch {name} did; run again"))
+            raise
+        if error:
             self._fail(name, error)
+
+    async def _fate(self, name: str) -> EngineError | None:
+        """What kept a batch from its end, if anything did."""
+        forgotten = (
+            f"Where the server has forgotten the batch, move {self._folder / name}.* away: its calls are paid anew"
+        )
+        try:
+            await self._to_its_end(name)
+            return None
+        except EngineError as error:
+            return EngineGone(f"{error}. {forgotten}") if (self._folder / f"{name}.calls").exists() else error
+        except OSError as error:
+            return self._no_file(error)
+        except Exception as bug:  # whatever it is: others wait for this task, and would wait for ever
+            _log.exception("%s: batch %s", self._where, name)
+            return EngineGone(f"{self._where}: batch {name}: {type(bug).__name__}: {bug}. Run again. {forgotten}")
+
+    async def _to_its_end(self, name: str) -> None:
+        batch_id = await self._sent(name)
+        batch = await self._api.ended(batch_id)
+        content = await self._api.answers(batch)
+        ended = f"{self._where}: batch {batch_id} ended as {batch['status']}"
+        if not content:
+            self._remove(name)
+            why = first_error(batch) or "it has no answers"
+            raise EngineGone(f"{ended}: {why}. Mend that and run again: its calls are then sent anew")
+        write(self._folder / f"{name}.answers", content)
+        self._hand_out(name, answers_in(content), ended)
 
     async def _sent(self, name: str) -> str:
         """The server's id of this batch, which is sent at most once."""
-        known = self._folder / f"{name}.id"
-        if not known.exists():
-            sent = await self._patiently(partial(self._send_once, name))
-            _write(known, sent.encode())
+        noted = self._noted(name)
+        if not noted:
+            noted = await self._api.send(name, (self._folder / f"{name}.calls").read_bytes())
+            write(self._folder / f"{name}.id", noted.encode())
             n = len(self._unused[name])
-            _log.info("%s: batch %s of %d calls is sent; its answers may take up to a day", self._where, sent, n)
-        return known.read_text()
+            _log.info("%s: batch %s of %d calls is sent; its answers may take up to a day", self._where, noted, n)
+        return noted
 
-    async def _send_once(self, name: str) -> str:
-        """Send it unless the server has it: when the answer to an earlier try was lost, that try was paid for."""
-        found = await self._find(name)
-        if found:
-            return found
-        calls = (self._folder / f"{name}.calls").read_bytes()
-        uploaded = await self._json("POST", "files", _form(f"seedbed-{name}.jsonl", calls), FORM)
-        wanted = {
-            "input_file_id": uploaded["id"],
-            "endpoint": "/v1/chat/completions",
-            "completion_window": "24h",
-            "metadata": {"seedbed": name},
-        }
-        return str((await self._json("POST", "batches", orjson.dumps(wanted)))["id"])
+    def _noted(self, name: str) -> str:
+        return read_id(self._folder / f"{name}.id")
 
-    async def _find(self, name: str) -> str:
-        """The id of the batch that was sent under this name, or ""."""
-        page = "batches?limit=100"
-        while True:
-            listed = await self._json("GET", page)
-            for batch in listed["data"]:
-                if (batch.get("metadata") or {}).get("seedbed") == name:
-                    return str(batch["id"])
-            if not listed.get("has_more") or not listed["data"]:
-                return ""
-            page = f"batches?limit=100&after={listed['data'][-1]['id']}"
-
-    async def _ended(self, batch_id: str) -> dict[str, Any]:
-        began, pause = time.monotonic(), self._poll
-        while time.monotonic() - began < OVERDUE:
-            batch = await self._patiently(partial(self._json, "GET", f"batches/{batch_id}"))
-            if batch["status"] in ENDED:
-                return batch
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.3, LONGEST_POLL)
-        raise EngineGone(
-            f"{self._where}: batch {batch_id} has not ended within a day. Ask the provider; run again later"
-        )
-
-    async def _fetched(self, batch: dict[str, Any]) -> bytes:
-        """The lines of its answers and of its errors."""
-        parts = []
-        for key in ("output_file_id", "error_file_id"):
-            if file_id := batch.get(key):
-                ask = partial(self._exchange, "GET", f"files/{file_id}/content", b"", JSON)
-                parts.append((await self._patiently(ask)).strip())
-        return b"\n".join(part for part in parts if part)
-
-    def _hand_out(self, name: str, batch: dict[str, Any], lines: bytes) -> None:
+    def _hand_out(self, name: str, found: Fetched, ended: str) -> None:
         left = set(self._unused[name])
-        for call, answer, why in _read(lines):
+        for call, answer, why in found.lines:
             left.discard(call)
             if why:
-                self._refuse(name, call, f"{self._where}: batch {batch['id']}: {why}")
-            elif (waiting := self._waiting.pop(call, None)) and not waiting.done():
-                self._answers[call] = answer
+                self._refuse(name, call, f"{ended}: {why}")
+                continue
+            self._answers[call] = answer
+            self._unused[name].add(call)
+            if (waiting := self._waiting.pop(call, None)) and not waiting.done():
                 waiting.set_result(answer)
+        damage = f" ({found.damaged} lines of its answers are cut off or damaged)" if found.damaged else ""
         for call in left:
-            why = f"{self._where}: batch {batch['id']} ended as {batch['status']} without an answer to this: run again"
-            self._refuse(name, call, why)
+            self._refuse(name, call, f"{ended} without an answer to this{damage}: run again")
 
     def _refuse(self, name: str, call: str, why: str) -> None:
         self._unused[name].discard(call)
-        if waiting := self._waiting.pop(call, None):
-            waiting.set_exception(EngineError(why))
+        self._settle([call], EngineError(why))
 
     def _fail(self, name: str, error: EngineError) -> None:
-        calls = self._unused.pop(name)  # its files stay, if they are still there: a later process takes it up
+        self._settle(self._unused.pop(name), error)  # its files stay, if they are still there: a later process goes on
+
+    def _settle(self, calls: Iterable[str], error: EngineError) -> None:
         for call in calls:
-            if waiting := self._waiting.pop(call, None):
+            if (waiting := self._waiting.pop(call, None)) and not waiting.done():
                 waiting.set_exception(error)
 
-    async def _json(self, method: str, page: str, body: bytes = b"", kind: str = JSON) -> dict[str, Any]:
-        content = await self._exchange(method, page, body, kind)
-        try:
-            found: dict[str, Any] = orjson.loads(content)
-            if found["object"] not in ("list", "batch", "file"):
-                raise KeyError("object")
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise PassingFault(f"/{page} gave no batch, file or list but {content[:80]!r}") from error
-        return found
-
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What a question gives, asked again where a fault may pass. Raises EngineGone."""
-        for tried in range(TRIES):
-            try:
-                return await ask()
-            except PassingFault as fault:
-                last, wait = fault, fault.retry_after if fault.retry_after is not None else 0.5 * 2**tried
-            await asyncio.sleep(min(wait, LONGEST_WAIT))
-        raise EngineGone(
-            f"{self._where}: {last}. Asked {TRIES} times: check that the server is up and has a batch API (else leave "
-            "out `batch`), then run again; what is sent already is not sent again"
-        ) from last
+    def _no_file(self, error: OSError) -> EngineGone:
+        return EngineGone(
+            f"the batches of {self._where} cannot be kept in {self._folder}: {error.strerror or error}. Make room "
+            "there, or make it writable, and run again: what is sent is found again, and not sent again"
+        )
 
     def _remove(self, name: str) -> None:
         for kind in ("answers", "id", "calls"):
             (self._folder / f"{name}.{kind}").unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The whole file or none, also when the power fails."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-
-
-def _form(name: str, content: bytes) -> bytes:
-    field = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--{BOUNDARY}\r\n'
-    file = f'Content-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: application/jsonl\r\n\r\n'
-    return b"%b%b%b\r\n--%b--\r\n" % (field.encode(), file.encode(), content, BOUNDARY.encode())
-
-
-def _read(lines: bytes) -> Iterable[tuple[str, bytes, str]]:
-    """Of each line: its custom_id, the completion, and what went wrong instead or ""."""
-    for line in lines.splitlines():
-        try:
-            found = orjson.loads(line)
-            response, error = found.get("response") or {}, found.get("error")
-            if response.get("status_code") == 200:
-                yield found["custom_id"], orjson.dumps(response["body"]), ""
-            else:
-                said = error or (response.get("body") or {}).get("error") or response
-                yield found["custom_id"], b"", f"HTTP {response.get('status_code', '?')}: {_words(said)}"
-        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-            continue  # a line that says nothing of any call: the call counts as unanswered
-
-
-def _words(said: object) -> str:
-    message = said.get("message") if isinstance(said, dict) else said
-    return " ".join(str(message or said).split())[:200]
-
-
-def _first_error(batch: dict[str, Any]) -> str:
-    errors = (batch.get("errors") or {}).get("data") or []
-    return _words(errors[0]) if errors else ""

@@ -64,6 +64,8 @@ def digest(paths: Iterable[Path]) -> str:
     """A hash over files with their names, in the order of these. Raises OSError."""
     total = hashlib.blake2b(digest_size=16)
     for path in sorted(paths):
+        if path.exists() and not path.is_file():
+            raise OSError(f"{path} is no plain file")  # a pipe would be waited for
         total.update(f"{path.name}\n{path.stat().st_size}\n".encode())
         with path.open("rb") as file:
             while block := file.read(_IN_BLOCKS):

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from seedbed.credentials import HIDDEN
+from seedbed.credentials import hidden
 from seedbed.engines import EngineGone, Reply
 from seedbed.engines.completion import PassingFault, completion, loaded, retry_after
 from seedbed.engines.connection import lost, route
@@ -27,7 +27,7 @@ class Line:
     def __init__(self, base: URL, secrets: tuple[str, ...]) -> None:
         """Raises ValueError for a proxy or certificates, named in the environment, that cannot be used."""
         self.where = str(base.with_query(None))
-        self._base, self._secrets, self._way = base, secrets, route(base)
+        self._base, self.secrets, self._way = base, secrets, route(base)
         self._wire: Wire | None = None
 
     def open(self, headers: Mapping[str, str], connections: int) -> None:
@@ -66,7 +66,7 @@ class Line:
             raise PassingFault(why, kind="no answer in time", busy=True, absent=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise lost(error, self.where, self._way) from error
-        content = self._hidden(answer.content)
+        content = hidden(answer.content, self.secrets)  # some servers echo a key, and some models repeat it
         if answer.status < 300:
             return content
         raise self._refusal(answer._replace(content=content), fields)
@@ -81,8 +81,7 @@ class Line:
     def said(self, text: str | bytes, most: int = QUOTED) -> str:
         """What a server said on one line, without our keys; what is left out of a very long one is told."""
         line = " ".join((text if isinstance(text, str) else text.decode(errors="replace")).split())
-        for secret in self._secrets:
-            line = line.replace(secret, HIDDEN)
+        line = hidden(line.encode("utf-8", "replace"), self.secrets).decode()
         return line if len(line) <= most else f"{line[:most]} … ({len(line) - most:,} characters more)"
 
     def _told(self, error: object, content: bytes) -> Exception:
@@ -101,11 +100,4 @@ class Line:
                 "redirected",
             )
         said = heard(answer.status, answer.content, retry_after(answer.headers.get("Retry-After", "")))
-        return refusal(replace(said, words=self.said(said.words)), self.where, fields, bool(self._secrets))
-
-    def _hidden(self, content: bytes) -> bytes:
-        """A body without our keys, which some servers echo and some models repeat."""
-        for secret in self._secrets:
-            if secret.encode() in content:
-                content = content.replace(secret.encode(), HIDDEN.encode())
-        return content
+        return refusal(replace(said, words=self.said(said.words)), self.where, fields, bool(self.secrets))

@@ -18,7 +18,9 @@ import orjson
 
 from seedbed.engines import EngineError, ModelCard
 from seedbed.engines.fingerprint import commit_of, digest, folder_of, identify
+from seedbed.folders import read_whole
 from seedbed.vllm_recipe import VllmModel
+from seedbed.yamlfile import MAX_BYTES
 
 PYTHON = "SEEDBED_VLLM"
 HOST = "127.0.0.1"
@@ -77,13 +79,24 @@ def _adapter(folder: Path, base: str) -> str:
         raise EngineError(f"the adapter in {folder} cannot be read: {error}. Train it again") from error
     manifest = folder / "manifest.json"
     if manifest.exists():
-        told = orjson.loads(manifest.read_bytes())["base"]
-        if told["revision"] != base and all(str(known).startswith(_BY_CONTENT) for known in (told["revision"], base)):
+        trained_on, revision = (_told(manifest, "base", name) for name in ("model", "revision"))
+        if revision != base and all(str(known).startswith(_BY_CONTENT) for known in (revision, base)):
             raise EngineError(
-                f"the adapter in {folder} was trained on {told['model']} ({told['revision']}), not on this model "
+                f"the adapter in {folder} was trained on {trained_on} ({revision}), not on this model "
                 f"({base}). Write in `model:` the one that it was trained on, or train one on this model"
             )
     return known
+
+
+def _told(path: Path, *keys: str) -> object:
+    """A value in one of an adapter's JSON files. Raises EngineError."""
+    try:
+        value = orjson.loads(read_whole(path, MAX_BYTES))
+        for key in keys:
+            value = value[key]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise EngineError(f"{path} cannot be read: {error}. Train the adapter again") from error
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +167,9 @@ class Launch:
         adapter = self.model.adapter
         if adapter is None:
             return {}
-        rank = int(orjson.loads((adapter / _ADAPTER_FILES[0]).read_bytes())["r"])
+        rank = _told(adapter / _ADAPTER_FILES[0], "r")
+        if not isinstance(rank, int):
+            raise EngineError(f"{adapter / _ADAPTER_FILES[0]}: its rank `r` is {rank!r}. Train the adapter again")
         fits = next((known for known in _RANKS if known >= rank), rank)
         return {"enable-lora": True, "max-lora-rank": fits, "lora-modules": f"{self.asked_for}={adapter}"}
 
