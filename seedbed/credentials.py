@@ -32,7 +32,7 @@ _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 
 
 def hidden(body: bytes, keys: Iterable[str]) -> bytes:
-    """What a server sent, UTF-8, with the keys in use hidden: as they are, or as a URL, JSON, Markdown or base64 spell them.
+    """What a server sent, UTF-8, with the keys in use hidden, also as URLs, JSON, Markdown and base64 spell them.
 
     Where there is none it is the very same body, for a few searches a key: call it on everything that comes in. What a
     server spells in a way of its own, nobody can know.
