@@ -70,8 +70,9 @@ def _matching(folder: Path, pattern: str) -> list[Path]:
         found = matching(pattern, folder)
     except ValueError as error:
         raise fault(f"{pattern!r} is no file pattern ({error})", "Write for example benchmarks/*.jsonl") from error
-    for problem in found.problems:
-        raise fault(f"{problem.file}: {problem.what}", problem.write)
+    if found.problems:
+        told = "; ".join(f"{problem.file}: {problem.what}" for problem in found.problems)
+        raise fault(told, found.problems[0].write)
     if not found.files:
         raise fault(f"no file matches {pattern!r} in {folder.resolve()}", "Correct the path, or take it out")
     return [path.resolve() for path in found.files]

@@ -33,23 +33,24 @@ def keys_in_use(store: Store) -> list[str]:
 def refuse_keys(recipe: Recipe, leaves: Iterable[Leaf], path: Path) -> None:
     """Raise BadInput where the recipe in this file, or a text that it names, holds a key: it would go to models."""
     keys = _values([*_names(recipe.model_dump(mode="json")), HUB])
-    problems = [
+    found = (
         Problem(str(path), 0, f"{where} holds the key in ${name}", "Take it out: it would be sent to models and kept")
-        for where, text in _texts(recipe, leaves)
+        for where, text in (_texts(recipe, leaves) if keys else ())
         for name, key in keys.items()
         if holds_key(text.encode("utf-8", "surrogatepass"), key)
-    ]
-    if problems:
-        raise BadInput(*dict.fromkeys(problems))
+    )
+    if problems := dict.fromkeys(found):
+        raise BadInput(*problems)
 
 
 def _texts(recipe: Recipe, leaves: Iterable[Leaf]) -> Iterator[tuple[str, str]]:
     yield "the recipe", recipe.model_dump_json()
     for leaf in leaves:
-        seeds = (text for seed in leaf.seeds for text in (seed.question, seed.answer, seed.context))
-        asked = (text for one in leaf.requests for text in (one.question, one.context, *(a.text for a in one.answers)))
-        yield leaf.path, "\n".join((leaf.task, leaf.domain, leaf.outline, *seeds, *asked))
+        yield leaf.path, "\n".join((leaf.task, leaf.domain, leaf.outline))
         yield from ((f"{leaf.path}, {document.name}", document.text) for document in leaf.documents)
+        yield from ((leaf.path, "\n".join((seed.question, seed.answer, seed.context))) for seed in leaf.seeds)
+        for asked in leaf.requests:
+            yield leaf.path, "\n".join((asked.question, asked.context, *(answer.text for answer in asked.answers)))
 
 
 def _names(recipe: Mapping[str, Any]) -> Iterator[str]:

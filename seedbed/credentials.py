@@ -32,7 +32,7 @@ _RUN = re.compile(r"[A-Za-z0-9]{16,}")
 
 
 def hidden(body: bytes, keys: Iterable[str]) -> bytes:
-    """What a server sent, UTF-8, with the keys in use hidden: as they are, in a URL, in JSON, or amid base64.
+    """What a server sent, UTF-8, with the keys in use hidden, also as URLs, JSON, Markdown and base64 spell them.
 
     Where there is none it is the very same body, for a few searches a key: call it on everything that comes in. What a
     server spells in a way of its own, nobody can know.
@@ -70,7 +70,8 @@ def without_secrets(text: str, known: Iterable[str] = ()) -> str:
     return SECRET_TEXT.sub(HIDDEN, body.decode("utf-8", "surrogatepass"))
 
 
-ESCAPE = r"%([2-7][0-9A-Fa-f])|\\{1,8}(?:u00([2-7][0-9A-Fa-f])|([/\"\\]))"  # of ASCII; JSON within JSON has many \
+# Of ASCII, in a URL, in JSON (within JSON there are many "\\") and in Markdown.
+ESCAPE = r"%([2-7][0-9A-Fa-f])|\\{1,8}(?:u00([2-7][0-9A-Fa-f])|([!-/:-@\[-`{-~]))"
 _ESCAPE = re.compile(ESCAPE.encode())
 
 

@@ -10,10 +10,11 @@ import re
 # As the open models spell them: <think>, </seed:think>, [THINK], <|channel|>, <|start_thinking|>, ◁think▷. Arrow reads
 # it too, so it looks neither ahead nor behind, and signs stand for themselves.
 _BAR, _NAME = "[|\uff5c]", "[\\w\u2581 -]{0,30}"
+_NAMES = r"think|(?:ant)?thinking|thoughts?|reasoning(?:_content)?|reflection|scratch_?pad|inner_?monologue"
 REASONING = re.compile(
-    r"<\s*(?:/\s*)?(?:[\w-]{1,20}:)?(?:think|(?:ant)?thinking|thoughts?|reasoning(?:_content)?|cot_budget_reflect)"
-    rf"(?:\s[^<>]{{0,200}}|/)?>|<{_BAR}?{_NAME}(?:channel|think|thought|reasoning){_NAME}{_BAR}>|<\|channel>"
-    r"|\[/?THINK\]|◁\s*(?:/\s*)?think\w{0,10}\s*▷",
+    rf"<\s*(?:/\s*)?(?:[\w-]{{1,20}}:)?(?:{_NAMES}|cot_budget_reflect)(?:\s[^<>]{{0,200}}|/)?>"
+    rf"|<{_BAR}?{_NAME}(?:channel|think|thought|reasoning){_NAME}{_BAR}>|<\|channel>|<unused9[45]>"
+    rf"|[◁〈]\s*(?:/\s*)?(?:{_NAMES})\s*[▷〉]|\[/?THINK\]|\[/?(?-i:THINKING|REASONING)\]",
     re.IGNORECASE,
 )
 _CODE = re.compile(r"```.*?(?:```|\Z)|``[^\n]*?``|`[^`\n]*`", re.DOTALL)
@@ -21,6 +22,6 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|``[^\n]*?``|`[^`\n]*`", re.DOTALL)
 
 def has_reasoning_mark(text: str) -> bool:
     """Whether a mark of a model's reasoning stands in a text, code aside."""
-    if ">" not in text and "]" not in text and "\u25b7" not in text:
+    if not any(sign in text for sign in ">]▷〉"):
         return False
     return bool(REASONING.search(text) and REASONING.search(_CODE.sub(" ", text)))

@@ -26,9 +26,8 @@ def _adapter(path: Path, info: ValidationInfo) -> Path:
     for folder in (Path((info.context or {}).get("folder", ".")), Path()):
         found = folder / path.expanduser()
         if (found / "adapter_config.json").is_file():
-            for problem in (out_of(file, found) for file in sorted(found.iterdir())):
-                if problem:
-                    raise fault(f"{problem.file}: {problem.what}", problem.write)
+            if problem := next(filter(None, (out_of(file, found) for file in sorted(found.iterdir()))), None):
+                raise fault(f"{problem.file}: {problem.what}", problem.write)
             return found.resolve()
     raise fault(
         f"there is no adapter in {str(path)!r}: no adapter_config.json",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
 from urllib.parse import quote
 
@@ -35,6 +36,7 @@ SPELLINGS = {
     "in JSON within JSON": json.dumps(json.dumps({"key": KEY}).replace("/", "\\/")),
     **{f"as Basic, {user}": "Basic " + b64encode(f"{user}:{KEY}".encode()).decode() for user in ("", "u", "us")},
     **{f"in base64, {n}": urlsafe_b64encode(f"{KEY}{'x' * n}".encode()).decode() for n in range(3)},
+    "in Markdown": re.sub(r"([-_.~+=])", r"\\\1", KEY),
     "as Basic in JSON of PHP": b64encode(f":{KEY}?>".encode()).decode().replace("/", "\\/").replace("+", "\\u002b"),
 }
 
