@@ -34,7 +34,7 @@ from seedbed.replies import Unreadable
 BACKOFF_CAP = 30.0
 PROBE_SECONDS = 10.0
 PATIENCE = 60.0  # seconds for a server to come back, but no less than one try may take and no more than a call
-BATCH_BYTES = 1 << 30  # of a file of a batch's answers
+BATCH_BYTES = 2 << 30  # of a file of a batch's answers
 
 
 @dataclass(frozen=True, slots=True)
