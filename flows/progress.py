@@ -13,6 +13,7 @@ from seedbed.budget import Tally
 from seedbed.records import Sample
 from seedbed.store.runs import ENGINE_FAILURE
 
+HEARD = 1000  # characters of a failure that are shown
 FIRST_ROWS = 16  # the alarm speaks once so many rows were tried, or the first shard is over
 
 
@@ -124,15 +125,25 @@ class Progress:
     def raw_failures(self) -> str:
         """The three commonest raw failures, each with an example as the model or server gave it."""
         lines = [
-            f"\n  {n} x {step}: {why}\n      e.g. {_short(self._examples[step, why])}"
+            f"\n  {n} x {step}: {_told(why, self._examples[step, why])}"
             for (step, why), n in self._failures.most_common(3)
         ]
         return "The commonest raw failures:" + "".join(lines)
 
 
+def _told(why: str, raw: str) -> str:
+    """The reason, and what was heard; a server's words are both, and stand once, whole."""
+    if why.startswith(ENGINE_FAILURE) and raw.startswith(why.removeprefix(ENGINE_FAILURE)):
+        return f"{ENGINE_FAILURE}{_short(raw)}"
+    return f"{why}\n      e.g. {_short(raw)}"
+
+
 def _short(raw: str) -> str:
-    shown = " ".join(raw.split())
-    return repr(shown if len(shown) <= 160 else f"{shown[:160]}…") if shown else "(an empty answer)"
+    heard = " ".join(raw.split())
+    if len(heard) <= HEARD:
+        return heard or "(an empty answer)"
+    shown = heard[:HEARD].rsplit(" ", 1)[0]
+    return f"{shown} … ({len(heard) - len(shown):,} more characters)"
 
 
 class _Ear(logging.Handler):
