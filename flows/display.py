@@ -70,13 +70,20 @@ async def watch(plan: Plan, progress: Progress) -> None:
 
 
 async def _live(console: Screen, gauge: Gauge) -> None:
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        while True:
-            for notice in _news(gauge.progress):
-                console.print(notice, style="yellow")
-            bar = ProgressBar(total=1.0, completed=gauge.fraction(), width=min(60, console.width))
-            live.update(Group(bar, gauge.line()))
-            await asyncio.sleep(LIVE_SECONDS)
+    try:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            while True:
+                _tell_news(console, gauge)
+                bar = ProgressBar(total=1.0, completed=gauge.fraction(), width=min(60, console.width))
+                live.update(Group(bar, gauge.line()))
+                await asyncio.sleep(LIVE_SECONDS)
+    finally:
+        _tell_news(console, gauge)
+
+
+def _tell_news(console: Screen, gauge: Gauge) -> None:
+    for notice in _news(gauge.progress):
+        console.print(notice, style="yellow")
 
 
 async def _plain(gauge: Gauge) -> None:

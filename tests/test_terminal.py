@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.screen import Screen
+from flows.tables import Column, show_table
 from flows.terminal import make_ready
 from tests import hostile
 from tests.hostile import EVIL, OBEYED
@@ -87,6 +89,16 @@ def test_no_command_sends_a_pipe_what_a_store_holds_but_csv(home, tmp_path):
     out, err = in_one_process(*light, home=home)
     assert not OBEYED.search(out) and not OBEYED.search(err)
     assert r"\x1b[2J" in out and r"\x1b[2J" in err and out.count("exit ") >= len(light)
+
+
+def test_escapes_are_written_before_a_row_is_laid_out():
+    screen = Screen()
+    screen.file, screen.width = io.StringIO(), 60
+    screen.print("over\rwritten back\x08 :smile: [b]")
+    show_table(screen, [Column("leaf", "name"), Column("made", "number")], [["a\x1b[2Jb\nc", "7"], ["plain", "12"]])
+    first, *table = screen.file.getvalue().splitlines()
+    assert first == r"over\x0dwritten back\x08 :smile: [b]"
+    assert [line.rstrip() for line in table] == ["leaf          made", r"a\x1b[2Jb\nc     7", "plain           12"]
 
 
 def test_a_run_and_a_preview_on_hostile_answers_send_none_of_them(tmp_path):
