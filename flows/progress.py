@@ -125,17 +125,10 @@ class Progress:
     def raw_failures(self) -> str:
         """The three commonest raw failures, each with an example as the model or server gave it."""
         lines = [
-            f"\n  {n} x {step}: {_told(why, self._examples[step, why])}"
+            f"\n  {n} x {step}: {why}\n      e.g. {_short(self._examples[step, why])}"
             for (step, why), n in self._failures.most_common(3)
         ]
         return "The commonest raw failures:" + "".join(lines)
-
-
-def _told(why: str, raw: str) -> str:
-    """The reason, and what was heard; a server's words are both, and stand once, whole."""
-    if why.startswith(ENGINE_FAILURE) and raw.startswith(why.removeprefix(ENGINE_FAILURE)):
-        return f"{ENGINE_FAILURE}{_short(raw)}"
-    return f"{why}\n      e.g. {_short(raw)}"
 
 
 def _short(raw: str) -> str:

@@ -1,4 +1,4 @@
-"""What a server or a model said when it failed stands whole in the report, and once."""
+"""What a server or a model said when it failed stands whole in the report."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def told(*failures: Failure) -> str:
     return progress.raw_failures()
 
 
-def test_a_servers_own_remedy_is_shown_to_its_end_and_once():
-    shown = told(*[Failure("answer", f"{ENGINE_FAILURE}{REMEDY[:120]}", REMEDY)] * 3)
-    assert shown.count("HTTP 400") == 1 and f"3 x answer: {ENGINE_FAILURE}{REMEDY}" in shown
+def test_a_servers_own_remedy_is_shown_to_its_end():
+    shown = told(*[Failure("answer", f"{ENGINE_FAILURE}HTTP 400", REMEDY)] * 3)
+    assert f"3 x answer: {ENGINE_FAILURE}HTTP 400\n      e.g. {REMEDY}" in shown
 
 
 def test_what_a_model_said_stands_under_the_reason():
