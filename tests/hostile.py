@@ -46,8 +46,9 @@ def store(home: Path) -> Store:
     with found.writing() as db:
         db.execute("UPDATE base.runs SET status = 'failed', message = ?", [EVIL])
         db.execute(
-            "INSERT INTO base.calls VALUES ('c1', 'run1', 'rules', $evil, $evil, $prompt, '{}', $evil, 'stop', 1, 2, "
-            "0.5, NULL, 'ok', '', now()::TIMESTAMP)",
+            "INSERT INTO base.calls (call_id, run_id, step, model, revision, prompt, response, tokens_in, tokens_out, "
+            "seconds, status, created_at) "
+            "VALUES ('c1', 'run1', 'rules', $evil, $evil, $prompt, $evil, 1, 2, 0.5, 'ok', now()::TIMESTAMP)",
             {"evil": EVIL, "prompt": prompt},
         )
     return found
@@ -83,9 +84,11 @@ def server(refuses: bool = False) -> Iterator[str]:
 
 
 def _answer(asked: dict[str, Any]) -> dict[str, Any]:
-    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": EVIL}}
+    """Other words for each prompt, and a favourable judgement: each group of options holds nearly all by itself."""
+    words = f"{EVIL} {hash(json.dumps(asked['messages']))}"
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": words}}
     if asked.get("logprobs"):
-        odds = {"yes": 0.3, "5": 0.25, "2": 0.2, "A": 0.2}
+        odds = {"yes": 0.9, "no": 0.08, "3": 0.45, "5": 0.5, "A": 0.5, "B": 0.48}
         tops = [{"token": token, "logprob": math.log(p)} for token, p in odds.items()]
-        choice["logprobs"] = {"content": [{"token": "yes", "top_logprobs": tops}]}
+        choice["logprobs"] = {"content": [{"token": "yes", "logprob": math.log(0.9), "top_logprobs": tops}]}
     return {"choices": [choice], "model": "m", "usage": {"prompt_tokens": 10, "completion_tokens": 5}}
