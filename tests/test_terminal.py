@@ -42,7 +42,7 @@ def recipe(folder: Path, base_url: str) -> Path:
     path = folder / "recipe.yaml"
     model = {"engine": "http", "base_url": base_url, "model": EVIL, "retries": 0, "timeout": 10}
     told = {"name": "evil", "model": model, "taxonomy": "tax", "generate": [{"skills": {"per_leaf": 2}}]}
-    path.write_text(yaml.safe_dump({**told, "curate": ["exact_duplicates", "critique", "debate"]}))
+    path.write_text(yaml.safe_dump({**told, "curate": ["exact_duplicates", "critique"]}))
     return path
 
 
