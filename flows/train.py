@@ -20,7 +20,7 @@ from seedbed.store.versions import find_version, version_batches
 from trainer.manifest import HELD_OUT, TRAIN, Manifest, Origin, Used, hash_of, read_manifest, read_used
 from trainer.options import Objective, Training
 from trainer.pretrained import locate
-from trainer.process import run_apart
+from trainer.process import check_installed, run_apart
 from trainer.progress import Tell
 from trainer.rows import COLUMNS, enough, fit_by_text, read_rows, rows_of, some_held_out
 from trainer.task import Evaluate, Measured, Train
@@ -61,6 +61,7 @@ def train(store: Store, name: str, training: Training, out: Path | None, tell: T
     with _workshop(wanted) as folder:
         rows, made = folder / "rows.parquet", folder / "adapter"
         _write(version_batches(store, version, held_out=training.held_out), rows)
+        check_installed()
         enough(fit_by_text(read_rows(rows), training.objective), training)  # before a minute of imports
         run_apart(Train(rows=rows, training=training, origin=_origin(store, version), adapter=made), folder, tell)
         adapter = _settle(made, wanted)
