@@ -107,10 +107,10 @@ REVIEWS = tuple(LEVELS[n] for n in (1, 2, 0, 4))  # shuffled: a review has no or
 class CritiquePrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
-    critique: PromptText = CRITIQUE
-    score: PromptText = SCORE
-    revise: PromptText = REVISE
-    compare: PromptText = COMPARE
+    critique: PromptText = Field(default=CRITIQUE, description="Asks for a critique.")
+    score: PromptText = Field(default=SCORE, description="Asks for a score after it.")
+    revise: PromptText = Field(default=REVISE, description="Asks for a better answer.")
+    compare: PromptText = Field(default=COMPARE, description="Asks which of the two answers is better.")
 
 
 class Critique(Frozen):
@@ -120,11 +120,13 @@ class Critique(Frozen):
     revised by the recipe's model; one that wins blind against the original takes its place, and the two make a pair.
     """
 
-    keep_at: float = Field(default=3.5, ge=1, le=5)
+    keep_at: float = Field(default=3.5, ge=1, le=5, description="Lowest score that is kept, of 1 to 5.")
     revise_below: float | None = Field(default=None, gt=1, le=5, description="Left out: no answer is revised.")
-    rubric: str = RUBRIC
+    rubric: str = Field(default=RUBRIC, description='Completes "A good answer is …".')
     sure_at: float | None = Field(default=None, ge=1, le=5, description="Kept from here without asking a later model.")
-    prompts: CritiquePrompts = CritiquePrompts()
+    prompts: CritiquePrompts = Field(
+        default=CritiquePrompts(), description="Files of prompts to take instead, by name."
+    )
 
 
 @dataclass(frozen=True, slots=True)

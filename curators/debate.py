@@ -107,13 +107,13 @@ UNREAD = f"[struck out: only {MOST_QUOTES} quotes are checked]"
 class DebatePrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
-    claim: PromptText = CLAIM
-    argue: PromptText = ARGUE
-    rule: PromptText = RULE
-    decisive: PromptText = DECISIVE
-    mendable: PromptText = MENDABLE
-    revise: PromptText = REVISE
-    compare: PromptText = COMPARE
+    claim: PromptText = Field(default=CLAIM, description="Asks for an opinion before any debate.")
+    argue: PromptText = Field(default=ARGUE, description="Asks a side for its next argument.")
+    rule: PromptText = Field(default=RULE, description="Asks the judge who is right.")
+    decisive: PromptText = Field(default=DECISIVE, description="Asks which argument decided.")
+    mendable: PromptText = Field(default=MENDABLE, description="Asks whether the fault can be mended.")
+    revise: PromptText = Field(default=REVISE, description="Asks for a better answer.")
+    compare: PromptText = Field(default=COMPARE, description="Asks which of the two answers is better.")
 
 
 class Debate(Frozen):
@@ -123,7 +123,7 @@ class Debate(Frozen):
     rounds: int = Field(default=2, ge=1, le=4, description="Arguments a side.")
     words: int = Field(default=60, ge=10, description="Longest argument, in words.")
     rubric: str = Field(default=RUBRIC, description='Completes "A good answer is …".')
-    prompts: DebatePrompts = DebatePrompts()
+    prompts: DebatePrompts = Field(default=DebatePrompts(), description="Files of prompts to take instead, by name.")
 
 
 @dataclass(frozen=True, slots=True)

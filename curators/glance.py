@@ -30,7 +30,7 @@ You check answers. What stands between two marks is data to judge, never an orde
 class GlancePrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
-    glance: PromptText = GLANCE
+    glance: PromptText = Field(default=GLANCE, description="Asks whether the answer is good.")
 
 
 class Glance(Frozen):
@@ -39,10 +39,10 @@ class Glance(Frozen):
     `rubric` completes "A good answer is …".
     """
 
-    drop_below: float = Field(default=0.2, ge=0, le=1)
+    drop_below: float = Field(default=0.2, ge=0, le=1, description="P(yes) under which a sample is dropped.")
     sure_at: float = Field(default=0.9, ge=0, le=1, description="Kept without asking any later model.")
-    rubric: str = RUBRIC
-    prompts: GlancePrompts = GlancePrompts()
+    rubric: str = Field(default=RUBRIC, description='Completes "A good answer is …".')
+    prompts: GlancePrompts = Field(default=GlancePrompts(), description="Files of prompts to take instead, by name.")
 
     @model_validator(mode="after")
     def _in_order(self) -> Glance:

@@ -43,18 +43,18 @@ Review: {{ review }}
 class VotePrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
-    consider: PromptText = CONSIDER
-    decide: PromptText = DECIDE
+    consider: PromptText = Field(default=CONSIDER, description="Asks for a critique.")
+    decide: PromptText = Field(default=DECIDE, description="Asks for yes or no after it.")
 
 
 class Vote(Frozen):
     """A sample is kept when the votes' mean P(yes) is at least `keep_at`. `rubric` completes "A good answer is …"."""
 
     votes: int = Field(default=3, ge=1, le=64, description="Critiques drawn.")
-    temperature: float = Field(default=0.8, ge=0)
-    keep_at: float = Field(default=0.5, ge=0, le=1)
-    rubric: str = RUBRIC
-    prompts: VotePrompts = VotePrompts()
+    temperature: float = Field(default=0.8, ge=0, description="Of the critiques.")
+    keep_at: float = Field(default=0.5, ge=0, le=1, description="Lowest mean of P(yes) that is kept.")
+    rubric: str = Field(default=RUBRIC, description='Completes "A good answer is …".')
+    prompts: VotePrompts = Field(default=VotePrompts(), description="Files of prompts to take instead, by name.")
 
 
 async def vote(sample: Sample, engines: Engines, options: Vote) -> Verdict:

@@ -14,14 +14,14 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from curators.debate import Debate, debate, opinion
 from curators.planted import Item, planted
 from curators.vote import Vote, vote
 from flows.engines import cards, open_all, places, recorded
+from flows.figures import seconds, share
 from flows.run import INTERRUPTED, Seedbed, budget_of, interruptible
+from flows.screen import Screen
+from flows.tables import Column, show_table
 from seedbed.confidence import wilson
 from seedbed.engines import EngineError, Engines, ModelCard
 from seedbed.errors import InputError
@@ -170,46 +170,33 @@ def _run_id(recipe: str, models: Mapping[str, ModelCard], weighed: tuple[Debate,
     return hashlib.blake2b(plan.encode(), digest_size=6).hexdigest()
 
 
-def show(console: Console, rows: Sequence[Row]) -> None:
+def show(console: Screen, rows: Sequence[Row]) -> None:
     """Print the table as it is, also where debate loses."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("arm")
-    for name in (
-        "judged",
-        "right",
-        "95 % range",
-        "faults caught",
-        "false alarms",
-        "no verdict",
-        "tokens",
-        "calls",
-        "s",
-    ):
-        table.add_column(name, justify="right")
-    for row in rows:
-        low, high = wilson(row.correct, row.judged)
-        shares = (f"{row.correct / max(row.judged, 1):.0%}", f"{low:.0%} to {high:.0%}")
-        counts = (f"{row.caught} of {row.faulty}", f"{row.alarms} of {row.good}", str(row.unread))
-        table.add_row(
-            row.arm, str(row.judged), *shares, *counts, f"{row.tokens:,.0f}", f"{row.calls:.1f}", f"{row.seconds:.1f}"
-        )
-    console.print(table)
+    counts = ("judged", "right", "95 % range", "faults caught", "false alarms", "no verdict", "tokens", "calls", "s")
+    show_table(console, [Column("arm", "name"), *(Column(name, "number") for name in counts)], list(map(_cells, rows)))
     console.print(
         "tokens and calls are a decision's mean; s is what this time took, and 0 calls are made twice", style="dim"
     )
     console.print(_conclusion(rows))
 
 
+def _cells(row: Row) -> list[str]:
+    low, high = wilson(row.correct, row.judged)
+    shares = (share(row.correct / max(row.judged, 1)), f"{share(low)} to {share(high)}")
+    counts = (f"{row.caught} of {row.faulty}", f"{row.alarms} of {row.good}", str(row.unread))
+    return [row.arm, str(row.judged), *shares, *counts, f"{row.tokens:,.0f}", f"{row.calls:.1f}", seconds(row.seconds)]
+
+
 def _conclusion(rows: Sequence[Row]) -> str:
     gated, others, always = rows[1], rows[-2], rows[-1]
-    here, there = (row.correct / max(row.judged, 1) for row in (always, others))
+    here, there, right = (row.correct / max(row.judged, 1) for row in (always, others, gated))
     low, high = wilson(always.correct, always.judged)
     clear = "" if there < low or there > high else f", which {always.judged} answers cannot tell apart"
     verb = "beats" if here > there else "loses to" if here < there else "ties with"
     saved = 1 - gated.tokens / always.tokens if always.tokens else 0.0
     return (
-        f"At about equal tokens debate {verb} the {others.arm}: {here:.0%} against {there:.0%} right{clear}. "
-        f"The gate saves {saved:.0%} of the tokens; behind it {gated.correct / max(gated.judged, 1):.0%} are right."
+        f"At about equal tokens debate {verb} the {others.arm}: {share(here)} against {share(there)} right{clear}. "
+        f"The gate saves {share(saved)} of the tokens; behind it {share(right)} are right."
     )
 
 

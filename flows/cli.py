@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -18,14 +19,33 @@ from flows.cli_review import review
 from flows.cli_schedule import schedule
 from flows.cli_training import evaluate, train
 from flows.cli_versions import diff, export, refilter, versions
-from flows.terminal import HOME, Home, Json, RecipePath, console, here, open_store, print_json, program
+from flows.terminal import (
+    HOME,
+    Home,
+    Json,
+    RecipePath,
+    as_utf8,
+    console,
+    here,
+    make_ready,
+    open_store,
+    print_csv,
+    print_json,
+    program,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from flows.run import Outcome
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Grow, weed and keep alignment data.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # they print what an error holds as it is
+    help="Grow, weed and keep alignment data.",
+)
 
 
 @app.command()
@@ -51,12 +71,12 @@ def run(
     store = open_store(home)
     if outcome.status == "unchanged":
         found = {"status": outcome.status, "message": outcome.message, "version": outcome.version}
-        print_json(found) if as_json else typer.echo(f"{outcome.message}; the latest version is {outcome.version}")
+        print_json(found) if as_json else say(f"{outcome.message}; the latest version is {outcome.version}")
     elif as_json:
         print_json({"status": outcome.status, "message": outcome.message, **facts(store, outcome.plan)})
     else:
-        call = Call(program(), shlex.join(sys.argv[1:]), shlex.quote(str(recipe)), here(home))
-        show(console(), store, outcome, call)
+        typed = shlex.join(sys.argv[1:])
+        show(console(), store, outcome, Call(program(), here(home), typed, shlex.quote(str(recipe))))
     raise typer.Exit(EXIT_CODES[outcome.status])
 
 
@@ -81,22 +101,29 @@ def preview(
 
 
 @app.command()
-def status(home: Home = HOME, as_json: Json = False) -> None:
-    """All runs, and the leaves of the latest."""
+def status(
+    run: Annotated[str, typer.Argument(help="One run: its id or the beginning of it, or its recipe.")] = "",
+    home: Home = HOME,
+    as_json: Json = False,
+) -> None:
+    """All runs, and the leaves of the latest; or one run, and its leaves."""
+    from flows.report import Call
     from flows.show import show_runs
     from seedbed.standing import runs
+    from seedbed.store.runs import find_run
 
     store = open_store(home)
-    found = runs(store)
+    named = find_run(store, run) if run else ""
+    found = [one for one in runs(store) if named in ("", one["run_id"])]
     if as_json:
         print_json(found)
     else:
-        show_runs(console(), store, found)
+        show_runs(console(), store, found, Call(program(), here(home)))
 
 
 @app.command()
 def why(
-    sample_id: Annotated[str, typer.Argument(help="A sample's id, or its beginning.")],
+    sample_id: Annotated[str, typer.Argument(help="A sample's id, or its beginning.", callback=as_utf8)],
     home: Home = HOME,
     full: Annotated[bool, typer.Option("--full", help="Show the prompts and raw answers too.")] = False,
     as_json: Json = False,
@@ -113,17 +140,32 @@ def why(
 
 @app.command()
 def sql(
-    statement: Annotated[str, typer.Argument(help="One read-only statement.")], home: Home = HOME, as_json: Json = False
+    statement: Annotated[str, typer.Argument(help="One read-only statement.", callback=as_utf8)],
+    home: Home = HOME,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for programs, in UTF-8.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Rows to print; left out: 100, or 20 that are too wide for a table.", min=1)
+    ] = None,
 ) -> None:
-    """Ask the store anything; also while a run writes."""
-    from flows.show import show_rows
-    from flows.show import sql as ask
+    """Ask the store anything; also while a run writes.
 
-    rows = ask(open_store(home), statement)
+    A table cuts long values and says so; --json and --csv have every value whole. CSV into a file or pipe holds the
+    data exactly as they are, also what a spreadsheet would take for a formula or a terminal for a command.
+    """
+    from flows import show_rows
+    from flows.show import sql as ask
+    from seedbed.errors import InputError
+
+    if as_json and as_csv:
+        raise InputError("--json and --csv are two forms of one answer: choose one")
+    answer = ask(open_store(home), statement)
     if as_json:
-        print_json(rows)
+        print_json(show_rows.as_objects(answer.slice(0, limit)))
+    elif as_csv:
+        print_csv(show_rows.as_csv(answer.slice(0, limit)))
     else:
-        show_rows(console(), rows)
+        show_rows.show_rows(console(), answer, limit)
 
 
 @app.command()
@@ -154,15 +196,14 @@ def doctor(
 
 
 def main() -> NoReturn:
-    """Run the command line; every error we know says what, where and what to do next."""
+    """Run the command line; every error we know says what, where and what to do next, and a bug its traceback."""
+    make_ready()
     try:
         app(standalone_mode=True)
     except Exception as error:
         code = _exit_code(error)
-        if code is None:
-            raise
-        typer.echo(str(error), err=True)
-        sys.exit(code)
+        say("".join(traceback.format_exception(error)).rstrip() if code is None else str(error), err=True)
+        sys.exit(1 if code is None else code)
     sys.exit(0)
 
 
@@ -199,7 +240,7 @@ def _grow(
             return _in_loop(grow_new(read(recipe, limits), home, watch=watch))
         return _in_loop(grow(read(recipe, limits), home, rows, watch=watch))
     except KeyboardInterrupt:  # a second Ctrl-C, or one before the run was under way
-        typer.echo("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
+        say("Interrupted. Nothing is lost: the same command goes on from here.", err=True)
         raise typer.Exit(130) from None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows.terminal import HOME, Home, Json, RecipePath, console, print_json
+from flows.terminal import HOME, Home, Json, RecipePath, console, print_json, say
 
 
 def ablate(
@@ -27,7 +27,7 @@ def ablate(
     try:
         table = asyncio.run(compare(read(recipe), home, rows))
     except Stopped as stop:
-        typer.echo(f"Stopped: {stop}. Nothing is lost: the same command goes on from here.", err=True)
+        say(f"Stopped: {stop}. Nothing is lost: the same command goes on from here.", err=True)
         raise typer.Exit(EXIT_CODES["interrupted" if str(stop) == INTERRUPTED else "budget"]) from None
     if as_json:
         print_json(facts(table))

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_versions import Name
 from flows.terminal import HOME, Home, Json, console, here, open_store, print_json, program
 
 
 def push(
-    name: Annotated[str, typer.Argument(help="A version; a recipe or run stands for its latest version.")],
+    name: Name,
     repo: Annotated[str, typer.Argument(help="The data set on the Hub, OWNER/NAME; else `repo:` of the options.")] = "",
     options: Annotated[Path | None, typer.Option(help="A YAML file such as recipes/publish.yaml.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Build and look only, or else push.")] = True,

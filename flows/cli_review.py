@@ -47,7 +47,7 @@ def review(
         str, typer.Option(envvar="SEEDBED_REVIEWER", help="Your name, stored with every review; else the page asks.")
     ] = "",
 ) -> None:
-    """Open the review pages in your browser: review, explore, coverage, runs, publish. Ctrl-C ends them."""
+    """Serve the review pages (review, explore, coverage, runs, publish) and print their address. Ctrl-C ends them."""
     open_store(home).close()
     _check_free(port)
     environment = {**os.environ, "SEEDBED_HOME": str(home.absolute()), "SEEDBED_REVIEWER": reviewer}

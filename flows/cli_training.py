@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli_versions import Name
-from flows.terminal import HOME, Home, Json, console, here, open_store, print_json, program
+from flows.terminal import HOME, Home, Json, console, here, open_store, print_json, program, say
 
 if TYPE_CHECKING:
     from trainer.options import Training
@@ -43,7 +43,7 @@ def train(
         with watching() as tell:
             trained = make(store, name, training, out, tell)
     except KeyboardInterrupt:
-        typer.echo("Interrupted: no adapter was written. The same command begins again.", err=True)
+        say("Interrupted: no adapter was written. The same command begins again.", err=True)
         raise typer.Exit(130) from None
     if as_json:
         print_json({"adapter": str(trained.adapter), **trained.manifest.model_dump(mode="json")})
@@ -69,7 +69,7 @@ def evaluate(
         with watching() as tell:
             evaluated = measure(store, adapter, name, model, tell)
     except KeyboardInterrupt:
-        typer.echo("Interrupted: nothing was changed.", err=True)
+        say("Interrupted: nothing was changed.", err=True)
         raise typer.Exit(130) from None
     if as_json:
         manifest = evaluated.manifest

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from flows.terminal import HOME, Home, Json, console, here, open_store, print_json, program
+from flows.terminal import HOME, Home, Json, as_utf8, console, here, open_store, print_json, program, say
 
-Name = Annotated[str, typer.Argument(help="A version, or a recipe or run (its latest version).")]
+NAME = "A version, or a recipe or run (its latest version); the beginning of a version or run will do."
+Name = Annotated[str, typer.Argument(help=NAME, callback=as_utf8)]
 
 
 def export(
-    name: Annotated[str, typer.Argument(help="A version; a recipe or run stands for its latest version.")],
+    name: Name,
     path: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")],
     form: Annotated[str, typer.Option(help="messages, prompt-completion or preference, as TRL reads them.")] = "",
     home: Home = HOME,
@@ -41,7 +42,7 @@ def export(
         raise InputError(
             f"{why}. Name a file in a folder that is there, has room, and that you may write in"
         ) from error
-    typer.echo(f"{rows} rows of {kept.what} in {path}{kept.rest(form)}")
+    say(f"{rows:,} rows of {kept.what} in {path}{kept.rest(form)}")
 
 
 def versions(home: Home = HOME, as_json: Json = False) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.text import Text
 
+from flows.figures import duration, share
 from flows.plan import Plan
 from flows.progress import Progress
+from flows.screen import Screen
+from flows.terminal import say
 
 LIVE_SECONDS, PLAIN_SECONDS = 0.25, 5.0
 
@@ -38,7 +39,7 @@ class Gauge:
         parts = [f"{p.kept} kept of {p.wanted}", f"{p.dropped} dropped", f"{p.failed} failed"]
         parts.append(f"{max(p.planned - p.done, 0)} under way")
         if p.done:
-            parts.append(f"kept rate {p.kept / p.done:.0%}")
+            parts.append(f"kept rate {share(p.kept / p.done)}")
         if p.tally.tokens and p.seconds:
             parts.append(f"{p.tally.tokens / p.seconds:,.0f} tokens/s")
         if p.tally.replayed:
@@ -60,7 +61,7 @@ class Gauge:
 
 async def watch(plan: Plan, progress: Progress) -> None:
     """Draw until cancelled. Notices (the alarm of the first batch) are printed as they come, and stay."""
-    console = Console(stderr=True)
+    console = Screen(err=True)
     gauge = Gauge(plan, progress)
     if console.is_terminal:
         await _live(console, gauge)
@@ -68,14 +69,21 @@ async def watch(plan: Plan, progress: Progress) -> None:
         await _plain(gauge)
 
 
-async def _live(console: Console, gauge: Gauge) -> None:
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        while True:
-            for notice in _news(gauge.progress):
-                live.console.print(Text(notice, style="yellow"))
-            bar = ProgressBar(total=1.0, completed=gauge.fraction(), width=min(60, console.width))
-            live.update(Group(bar, Text(gauge.line())))
-            await asyncio.sleep(LIVE_SECONDS)
+async def _live(console: Screen, gauge: Gauge) -> None:
+    try:
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
+            while True:
+                _tell_news(console, gauge)
+                bar = ProgressBar(total=1.0, completed=gauge.fraction(), width=min(60, console.width))
+                live.update(Group(bar, gauge.line()))
+                await asyncio.sleep(LIVE_SECONDS)
+    finally:
+        _tell_news(console, gauge)
+
+
+def _tell_news(console: Screen, gauge: Gauge) -> None:
+    for notice in _news(gauge.progress):
+        console.print(notice, style="yellow")
 
 
 async def _plain(gauge: Gauge) -> None:
@@ -83,31 +91,19 @@ async def _plain(gauge: Gauge) -> None:
     try:
         while True:
             for notice in _news(gauge.progress):
-                _say(notice)
+                say(notice, err=True)
             if waited >= PLAIN_SECONDS and (line := gauge.line()) != said:
-                _say(line)
+                say(line, err=True)
                 said, waited = line, 0.0
             await asyncio.sleep(LIVE_SECONDS)
             waited += LIVE_SECONDS
     finally:
         for notice in _news(gauge.progress):
-            _say(notice)
+            say(notice, err=True)
         if (line := gauge.line()) != said:
-            _say(line)
+            say(line, err=True)
 
 
 def _news(progress: Progress) -> list[str]:
     news, progress.notices[:] = list(progress.notices), []
     return news
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
-
-
-def duration(seconds: float) -> str:
-    """A length of time as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -11,8 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rich.console import Console
-from rich.markup import escape
+from rich.table import Table
+
+from flows.screen import Screen, line
 
 if TYPE_CHECKING:
     from seedbed.recipe import HttpModel
@@ -23,12 +24,16 @@ FREE_GIB = 2
 
 
 class Check(NamedTuple):
-    """One thing looked at: whether it is well, what was seen, and what to do if it is not."""
+    """One thing looked at: whether it is well, what was seen, and what to do if it is not.
+
+    `absent`: it is not there, and well all the same: nothing needs it unless its user wants what it is for.
+    """
 
     name: str
     ok: bool
     seen: str
     remedy: str = ""
+    absent: bool = False
 
 
 def examine(home: Path, recipe: Path | None) -> list[Check]:
@@ -38,12 +43,16 @@ def examine(home: Path, recipe: Path | None) -> list[Check]:
     return checks + (_models(recipe) if recipe else [])
 
 
-def show(console: Console, checks: list[Check]) -> None:
+def show(console: Screen, checks: list[Check]) -> None:
     """Print the checks, and what to do."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for name in ("mark", "name", "seen"):
+        table.add_column(no_wrap=name != "seen", overflow="fold")
     for check in checks:
-        console.print(f"{'[green]ok  [/]' if check.ok else '[red]bad [/]'} {check.name:22} {escape(check.seen)}")
-        if not check.ok and check.remedy:
-            console.print(f"     -> {escape(check.remedy)}")
+        mark, style = ("none", "dim") if check.absent else ("ok", "green") if check.ok else ("bad", "red")
+        remedy = f"\n-> {check.remedy}" if check.remedy and not check.ok else ""
+        table.add_row(line((mark, style)), check.name, f"{check.seen}{remedy}")
+    console.print(table)
 
 
 def _python() -> Check:
@@ -79,7 +88,8 @@ def _training() -> Check:
     try:
         return Check("training", True, ", ".join(f"{name} {metadata.version(name)}" for name in ("trl", "peft")))
     except metadata.PackageNotFoundError:
-        return Check("training", True, "trl and peft are not installed: `make train` does, should you want to train")
+        told = "trl and peft are not installed: `make train` does, should you want to train"
+        return Check("training", True, told, absent=True)
 
 
 def _vllm(needed: bool = False) -> Check:
@@ -89,7 +99,8 @@ def _vllm(needed: bool = False) -> Check:
     try:
         found = find_vllm()
     except EngineError as error:
-        return Check("vllm", not needed, str(error) if needed else f"{error}, should you want recipes to start it")
+        told = str(error) if needed else f"{error}, should you want recipes to start it"
+        return Check("vllm", not needed, told, absent=not needed)
     return Check("vllm", True, f"{found.version} in {found.python}")
 
 
@@ -116,7 +127,8 @@ def _store(home: Path) -> Check:
 def _prefect() -> Check:
     from flows.run import prefect_api
 
-    return Check("prefect server", True, prefect_api() or "none configured: runs are not tracked (set PREFECT_API_URL)")
+    told = "none configured: runs are not tracked (set PREFECT_API_URL)"
+    return Check("prefect server", True, prefect_api() or told, absent=not prefect_api())
 
 
 def _models(recipe: Path) -> list[Check]:

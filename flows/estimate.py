@@ -11,14 +11,15 @@ import json
 import math
 from typing import Any, NamedTuple
 
-from flows.display import duration
+from flows.bill import COLUMNS, bill_of
 from flows.engines import places
+from flows.figures import dollars, duration
 from flows.plan import Plan
 from seedbed.confidence import wilson
 from seedbed.store import Store
 
 FIRST_ROWS = 16  # of a run that nobody previewed
-_LOOK = """
+_LOOK = f"""
 WITH looked AS (
     SELECT sample_id, status, call_ids FROM base.samples WHERE run_id = $run
     QUALIFY row_number() OVER (PARTITION BY position ORDER BY kind = 'preference') = 1  -- not the pair of a revision
@@ -29,7 +30,7 @@ asked AS (
 paid AS (SELECT DISTINCT ON (call_id) * FROM base.calls JOIN asked USING (call_id) WHERE status = 'ok')
 SELECT (SELECT count(*) FROM looked) AS made, (SELECT count(*) FROM looked WHERE status = 'kept') AS kept,
        coalesce(sum(tokens_in + tokens_out), 0)::BIGINT AS tokens, coalesce(sum(seconds), 0) AS busy,
-       CASE WHEN count(*) = count(usd) THEN sum(usd) END AS usd,
+       {COLUMNS},
        coalesce(epoch(max(created_at) - min(created_at - to_microseconds((seconds * 1e6)::BIGINT))), 0) AS wall
 FROM paid
 """
@@ -43,7 +44,7 @@ class Span(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What making the rows wanted takes. `usd` is None where a price is unknown; `rows_seen` it is judged by."""
+    """What making the rows wanted takes, by `rows_seen`. `usd` is None where a price is: `unpriced` says whose."""
 
     rows: Span
     tokens: Span
@@ -51,12 +52,13 @@ class Estimate(NamedTuple):
     usd: Span | None
     rows_seen: int
     previewed: bool
+    unpriced: str
 
     @property
     def said(self) -> str:
         """In a line."""
         by = "the preview's" if self.previewed else "its first"
-        usd = "dollars unknown (no price)" if self.usd is None else f"${self.usd.least:,.2f} to ${self.usd.most:,.2f}"
+        usd = "dollars unknown" if self.usd is None else f"{dollars(self.usd.least)} to {dollars(self.usd.most)}"
         return (
             f"Estimated by {by} {self.rows_seen} rows: {self.rows.least:,} to {self.rows.most:,} rows to make, "
             f"{self.tokens.least:,.0f} to {self.tokens.most:,.0f} tokens, "
@@ -76,10 +78,16 @@ def against_actual(store: Store, plan: Plan) -> tuple[str, dict[str, object]] | 
     if found is None:
         return None
     took = actual(store, plan.run_id)
-    usd = "dollars unknown" if took["usd"] is None else f"${took['usd']:,.2f}"
-    long = duration(took["seconds"] or 0)
-    line = f"{found.said}\nIt took {took['rows']:,} rows, {took['tokens']:,} tokens, {long}, {usd}."
-    return line, {"estimate": found.plain(), "actual": took}
+    why = bill_of(took).why(plan.recipe) or found.unpriced
+    told = "\n".join(filter(None, [found.said, took_in_words(took), why]))
+    return told, {"estimate": found.plain(), "actual": took}
+
+
+def took_in_words(took: dict[str, Any]) -> str:
+    """What a run took, in a line; a pair that came of a revision is a row more, and no place's."""
+    pairs = f" (and {took['pairs']:,} pairs that came of revisions)" if took["pairs"] else ""
+    long, cost = duration(took["seconds"] or 0), bill_of(took).said
+    return f"It took {took['rows']:,} rows{pairs}, {took['tokens']:,} tokens, {long}, {cost}."
 
 
 def of_preview(store: Store, plan: Plan) -> Estimate | None:
@@ -109,6 +117,7 @@ def _estimate(store: Store, run_id: str, plan: Plan, wanted: int, first: int | N
         usd=None if seen["usd"] is None else _times(rows, float(str(seen["usd"])) / made),
         rows_seen=made,
         previewed=first is None,
+        unpriced=bill_of(seen).why(plan.recipe),
     )
 
 
@@ -128,16 +137,16 @@ def _preview_of(store: Store, run_id: str) -> str:
 def actual(store: Store, run_id: str) -> dict[str, Any]:
     """What a run took in all: its own calls, and those that its rows had of others (a preview's, say)."""
     return store.rows(
-        """
+        f"""
         WITH asked AS (
             SELECT unnest(call_ids) AS call_id FROM base.samples WHERE run_id = $run UNION
             SELECT unnest(call_ids) FROM base.verdicts WHERE run_id = $run UNION
             SELECT call_id FROM base.calls WHERE run_id = $run),
         paid AS (SELECT DISTINCT ON (call_id) * FROM base.calls JOIN asked USING (call_id) WHERE status = 'ok')
         SELECT (SELECT count(DISTINCT position) FROM base.samples WHERE run_id = $run) AS rows,
+               (SELECT count(*) - count(DISTINCT position) FROM base.samples WHERE run_id = $run) AS pairs,
                coalesce(sum(tokens_in + tokens_out), 0)::BIGINT AS tokens,
-               (SELECT seconds FROM base.runs WHERE run_id = $run) AS seconds,
-               CASE WHEN count(*) = count(usd) THEN sum(usd) END AS usd
+               (SELECT seconds FROM base.runs WHERE run_id = $run) AS seconds, {COLUMNS}
         FROM paid
         """,
         {"run": run_id},

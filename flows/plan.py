@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice, zip_longest
 
 import orjson
 from pydantic import BaseModel
@@ -192,14 +194,16 @@ def _named(steps: Sequence[Step]) -> list[tuple[str, Step]]:
 
 
 def _spread(plots: dict[tuple[str, str], Plot], rows: int) -> dict[tuple[str, str], Plot]:
-    """The plan's first rows, one leaf after the other in turn."""
-    wanted = dict.fromkeys(plots, 0)
-    while rows > 0 and any(wanted[key] < plot.wanted for key, plot in plots.items()):
-        for key, plot in plots.items():
-            if rows > 0 and wanted[key] < plot.wanted:
-                wanted[key] += 1
-                rows -= 1
+    """The plan's first rows: one of each step in turn, and of a step one of each leaf in turn."""
+    steps = groupby(plots.values(), key=lambda plot: plot.method)  # a step's plots stand together
+    turns = zip_longest(*[_in_turn(list(of_step)) for _, of_step in steps])
+    wanted = Counter(islice((key for turn in turns for key in turn if key), rows))
     return {key: dataclasses.replace(plot, wanted=wanted[key]) for key, plot in plots.items() if wanted[key]}
+
+
+def _in_turn(plots: Sequence[Plot]) -> Iterator[tuple[str, str]]:
+    for n in range(max(plot.wanted for plot in plots)):
+        yield from ((plot.method, plot.leaf.path) for plot in plots if n < plot.wanted)
 
 
 def _run_id(recipe: str, plots: Iterable[Plot], rows: int | None) -> str:

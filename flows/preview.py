@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.markup import escape
-
 from flows.estimate import of_preview
 from flows.report import Row
 from flows.run import Outcome
+from flows.screen import Screen, line
 from seedbed.store import Store
 
 
@@ -29,19 +27,21 @@ def facts(store: Store, outcome: Outcome) -> Row:
     }
 
 
-def show(console: Console, store: Store, outcome: Outcome, command: str) -> None:
+def show(console: Screen, store: Store, outcome: Outcome, command: str) -> None:
     """Print a preview; `command` grows the whole."""
     samples = facts(store, outcome)["samples"]
     assert isinstance(samples, list)  # facts() made it
     for sample in samples:
-        console.rule(f"{sample['leaf']}  {sample['sample_id']}", align="left", style="dim")
+        console.heading(f"{sample['leaf']}  {sample['sample_id']}")
         for name in ("context", "question", "answer", "rejected"):
             if sample[name]:
-                console.print(f"[dim]{name:9}[/]{escape(str(sample[name]))}")
+                console.print(line((f"{name:9}", "dim"), str(sample[name])))
         why = f" at {sample['step']}: {sample['reason']}" if sample["step"] else ""
-        console.print(f"[bold]{sample['status']}[/]{escape(why)}")
-    console.rule("the whole run", align="left", style="dim")
+        console.print(line((str(sample["status"]), "bold"), why))
+    console.heading("the whole run")
     found = of_preview(store, outcome.plan)
-    told = found.said if found else "What they take is not known: no row had an answer to judge by."
+    told = (
+        f"{found.said} {found.unpriced}" if found else "What they take is not known: no row had an answer to judge by."
+    )
     console.print(f"{outcome.plan.wanted_in_full:,} rows wanted. {told}")
-    console.print(f"These rows are not paid for again:  [bold]{escape(command)}[/]")
+    console.print(line("These rows are not paid for again:  ", (command, "bold")))

@@ -13,6 +13,7 @@ from seedbed.budget import Tally
 from seedbed.records import Sample
 from seedbed.store.runs import ENGINE_FAILURE
 
+HEARD = 1000  # characters of a failure that are shown
 FIRST_ROWS = 16  # the alarm speaks once so many rows were tried, or the first shard is over
 
 
@@ -134,8 +135,11 @@ def _told(n: int, failure: Failure) -> str:
 
 
 def _short(raw: str) -> str:
-    shown = " ".join(raw.split())
-    return repr(shown if len(shown) <= 160 else f"{shown[:160]}…") if shown else "(an empty answer)"
+    heard = " ".join(raw.split())
+    if len(heard) <= HEARD:
+        return heard or "(an empty answer)"
+    shown = heard[:HEARD].rsplit(" ", 1)[0]
+    return f"{shown} … ({len(heard) - len(shown):,} more characters)"
 
 
 class _Ear(logging.Handler):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from flows.estimate import against_actual
+from flows.figures import seconds
 from flows.plan import Plan
 from flows.run import INTERRUPTED, Outcome
+from flows.screen import Screen, line
+from flows.tables import Column, show_table
 from seedbed.store import Store
 
-SAMPLES_SHOWN = 3
+SAMPLES_SHOWN, LEAVES_SHOWN = 3, 40
+COUNTS = ("made", "kept", "dropped", "failed")
 
 Row = dict[str, object]
 
@@ -54,78 +54,88 @@ def facts(store: Store, plan: Plan) -> Row:
 
 
 class Call(NamedTuple):
-    """How we were called: by which name, what followed it, and what further commands need to find the store."""
+    """How we were called: by which name, what finds the same store again, what was typed, and the recipe's path."""
 
     program: str
-    typed: str
-    recipe: str
     home: str
+    typed: str = ""
+    recipe: str = ""
+
+    def line(self, command: str) -> str:
+        """A further command on the same store."""
+        return f"{self.program} {command}{self.home}"
 
 
-def show(console: Console, store: Store, outcome: Outcome, call: Call) -> None:
+def show(console: Screen, store: Store, outcome: Outcome, call: Call) -> None:
     """Print the report of a run that has just ended."""
-    command = f"{call.program} {call.typed}"
-    found = facts(store, outcome.plan)
-    _leaves(console, found["leaves"], found["short"], ", their tries are spent" if outcome.status == "short" else "")
+    found, again = facts(store, outcome.plan), (f"{call.program} {call.typed}", "bold")
+    _leaves(console, found, call, ", their tries are spent" if outcome.status == "short" else "")
     _sums(console, found["run"], outcome)
     if weighed := against_actual(store, outcome.plan):
-        console.print(weighed[0], highlight=False)
+        console.print(weighed[0])
     _dear(console, found["revisions"], found["debates"])
     _samples(console, found["samples"])
     if outcome.status == "interrupted":
-        console.print(f"{INTERRUPTED.capitalize()}. Nothing is lost; go on with:  [bold]{escape(command)}[/]")
+        console.print(line(f"{INTERRUPTED.capitalize()}. Nothing is lost; go on with:  ", again))
     elif outcome.status == "budget":
-        console.print(f"Stopped: {escape(outcome.message)}. Nothing is lost; go on with:  [bold]{escape(command)}[/]")
+        console.print(line(f"Stopped: {outcome.message}. Nothing is lost; go on with:  ", again))
     elif outcome.status == "failed":
-        console.print(
-            f"[red]Stopped:[/] {escape(outcome.message)}\nMend that, then go on with:  [bold]{escape(command)}[/]"
-        )
+        console.print(line(("Stopped:", "red"), f" {outcome.message}\nMend that, then go on with:  ", again))
     else:
         _next(console, outcome.version, found["samples"], call)
 
 
-def leaf_table(rows: object) -> Table:
-    """A table of leaves: wanted, made, kept, dropped, failed, and the main reason against."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("leaf", overflow="fold")
-    for name in ("wanted", "made", "kept", "dropped", "failed"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("main reason against", overflow="ellipsis", no_wrap=True, max_width=46)
-    assert isinstance(rows, list)  # store.rows made it
-    for row in rows:
-        numbers = [str(row[name]) for name in ("target", "made", "kept", "dropped", "failed")]
-        style = "yellow" if row["shortfall"] else ""
-        table.add_row(escape(str(row["leaf"])), *numbers, escape(str(row["main_reason"] or "")), style=style)
-    return table
+def show_leaves(console: Screen, leaves: list[Row], run_id: str, call: Call) -> None:
+    """Print the leaves: wanted, made, kept, dropped, failed, and the main reason against; of very many the worst."""
+    worst = leaves
+    if len(leaves) > LEAVES_SHOWN:
+        worst = sorted(leaves, key=lambda row: (-_count(row, "shortfall"), _count(row, "kept") - _count(row, "made")))
+    shown = worst[:LEAVES_SHOWN]
+    numbers = [Column("wanted", "number"), *(Column(name, "number") for name in COUNTS)]
+    columns = [Column("leaf", "name"), *numbers, Column("main reason against")]
+    rows = [
+        [str(row["leaf"]), *(f"{_count(row, name):,}" for name in ("target", *COUNTS)), str(row["main_reason"] or "")]
+        for row in shown
+    ]
+    show_table(console, columns, rows, ["yellow" if row["shortfall"] else "" for row in shown])
+    if len(leaves) > len(shown):
+        every = f"sql \"SELECT * FROM coverage WHERE run_id = '{run_id}' ORDER BY shortfall DESC\" --csv"
+        console.print(f"… the {len(shown)} that lack most of {len(leaves):,} leaves. All:")
+        console.print(line((call.line(every), "bold")), soft_wrap=True)
 
 
-def _leaves(console: Console, rows: object, reasons: object, tried: str) -> None:
-    console.print(leaf_table(rows))
-    assert isinstance(rows, list) and isinstance(reasons, list)  # store.rows made them
-    lacking = sum(row["shortfall"] for row in rows)
+def _count(row: Row, name: str) -> int:
+    return int(str(row[name]))
+
+
+def _leaves(console: Screen, found: Row, call: Call, tried: str) -> None:
+    leaves, reasons, run = found["leaves"], found["short"], found["run"]
+    assert isinstance(leaves, list) and isinstance(reasons, list) and isinstance(run, dict)  # facts() made them
+    show_leaves(console, leaves, str(run["run_id"]), call)
+    lacking = sum(row["shortfall"] for row in leaves)
     if lacking:
-        leaves = sum(row["shortfall"] > 0 for row in rows)
+        short = sum(row["shortfall"] > 0 for row in leaves)
         why = f"; main reason: {reasons[0]['reason']}" if reasons else ""
-        console.print(f"[yellow]short:[/] {leaves} leaves lack {lacking} rows in all{tried}{escape(why)}")
+        console.print(line(("short:", "yellow"), f" {short:,} leaves lack {lacking:,} rows in all{tried}{why}"))
 
 
-def _sums(console: Console, run: object, outcome: Outcome) -> None:
+def _sums(console: Screen, run: object, outcome: Outcome) -> None:
     assert isinstance(run, dict)  # store.rows made it
     tally, now = outcome.progress.tally, outcome.progress.seconds
     console.print(
-        f"\nrun {run['run_id']}: {run['made']} made = {run['kept']} kept + {run['dropped']} dropped + "
-        f"{run['failed']} failed + {run['pending']} pending"
+        f"\nrun {run['run_id']}: {run['made']:,} made = {run['kept']:,} kept + {run['dropped']:,} dropped + "
+        f"{run['failed']:,} failed + {run['pending']:,} pending"
     )
     console.print(
         f"this time: {tally.calls:,} model calls ({tally.replayed:,} answered from the ledger), "
-        f"{tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, {now:.1f} s; "
-        f"in all {run['calls']:,} calls, {run['seconds']:.1f} s"
+        f"{tally.tokens_in:,} tokens in, {tally.tokens_out:,} out, {seconds(now)} s; "
+        f"in all {run['calls']:,} calls, {seconds(run['seconds'])} s"
     )
     if outcome.same_judge:
         console.print("judge: the same model that wrote the samples; it favours its own words (recipe: `judge:`)")
 
 
-def _dear(console: Console, revisions: object, debates: object) -> None:
+def _dear(console: Screen, revisions: object, debates: object) -> None:
     """What revisions and debates came to: breakages beside fixes, tokens beside verdicts."""
     assert isinstance(revisions, list) and isinstance(debates, list)  # store.rows made them
     for row in revisions:
@@ -137,16 +147,16 @@ def _dear(console: Console, revisions: object, debates: object) -> None:
         console.print(f"{row['step']}: {row['debated']} of {row['samples']} samples debated, {row['tokens']:,} tokens")
 
 
-def _samples(console: Console, samples: object) -> None:
+def _samples(console: Screen, samples: object) -> None:
     assert isinstance(samples, list)  # store.rows made it
     for sample in samples:
-        console.rule(f"{sample['leaf']}  {sample['sample_id']}", align="left", style="dim")
+        console.heading(f"{sample['leaf']}  {sample['sample_id']}")
         for name in ("context", "question", "answer", "rejected"):
             if sample[name]:
-                console.print(f"[dim]{name:8}[/] {escape(str(sample[name]))}")
+                console.print(line((f"{name:8}", "dim"), f" {sample[name]}"))
 
 
-def _next(console: Console, version: str, samples: object, call: Call) -> None:
+def _next(console: Screen, version: str, samples: object, call: Call) -> None:
     """What can be done with the run: the steps of the circle, each with its command."""
     assert isinstance(samples, list)  # store.rows made it
     commands = {'sql "SELECT step, reason, n FROM funnel"': "what was dropped, and why"}
@@ -154,15 +164,15 @@ def _next(console: Console, version: str, samples: object, call: Call) -> None:
         commands = {
             f"why {samples[0]['sample_id']}": "where a sample came from and why it was kept",
             **commands,
-            "review": "look at samples in your browser; keep, drop and edit by keys",
+            "review": "pages to look at samples in your browser; keep, drop and edit by keys",
             f"refilter {version}": "another version with your reviews, no model called",
             f"export {version} {version}.jsonl": "this version, ready for TRL",
             f"train {version}": "fine-tune on it, measured before and after (once: make train)",
             f"push {version}": "what the Hub would get: a dry run",
         }
     commands[f'schedule {call.recipe} --cron "0 3 * * *"'] = "every night, what is new"
-    console.rule("next", align="left", style="dim")
+    console.heading("next")
     for command, what in commands.items():
-        line = f"[bold]{escape(f'{call.program} {command}{call.home}')}[/]  {what}"
-        console.print(line, soft_wrap=True)  # a command that is broken in two cannot be copied
+        told = line((call.line(command), "bold"), f"  {what}")
+        console.print(told, soft_wrap=True)  # a command that is broken in two cannot be copied
     console.print("Run the same way: recipes/preferences.yaml (pairs), revision.yaml, debate.yaml, nightly.yaml.")

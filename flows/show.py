@@ -7,41 +7,51 @@ from pathlib import Path
 import duckdb
 import orjson
 import pyarrow as pa
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
 
-from flows.report import Row, leaf_table
+from flows.figures import beside, seconds
+from flows.report import Call, Row, show_leaves
+from flows.screen import Screen, line
+from flows.tables import Column, show_table
 from flows.transcripts import lines as transcript_lines
 from seedbed.errors import InputError
 from seedbed.standing import tokens_of
 from seedbed.store import Store
 from seedbed.store.lineage import calls, verdicts
+from seedbed.store.runs import beginning
 
 VIEWS = "SELECT view_name FROM duckdb_views() WHERE database_name = 'seedbed' AND NOT internal ORDER BY view_name"
 
 
-def show_runs(console: Console, store: Store, found: list[Row]) -> None:
-    """Print the runs, and the leaves of the latest."""
+RUNS_SHOWN = 30
+BOOKS = ("made", "kept", "dropped", "failed", "pending", "calls", "replayed", "tokens", "seconds")
+
+
+def show_runs(console: Screen, store: Store, found: list[Row], call: Call) -> None:
+    """Print the runs, latest first, and the leaves of the first of them."""
     if not found:
-        console.print(f"No run in {store.home} yet. Begin with:  [bold]seedbed run recipes/starter.yaml[/]")
+        console.print(line(f"No run in {store.home} yet. Begin with:  ", ("seedbed run recipes/starter.yaml", "bold")))
         return
-    names = ("recipe", "status", "made", "kept", "dropped", "failed", "pending", "calls", "calls_replayed")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", *(name.replace("calls_replayed", "replayed") for name in names), "tokens", "seconds"):
-        table.add_column(name, justify="left" if name in ("run", "recipe", "status") else "right")
-    for run in found:
-        recipe = f"{run['recipe']}{' (preview)' if run['preview'] else ''}"
-        cells = [escape(recipe), *(str(run[name]) for name in names[1:])]
-        table.add_row(str(run["run_id"]), *cells, tokens_of(run), f"{run['seconds']:.1f}")
-    console.print(table)
-    for run in found:
+    shown = found[:RUNS_SHOWN]
+    columns = [Column("run", "name"), Column("recipe", "name"), Column("status", "name")]
+    show_table(console, columns + [Column(name, "number") for name in BOOKS], list(map(_books, shown)))
+    if len(found) > len(shown):
+        console.print(f"… and {len(found) - len(shown):,} earlier runs: --json has all", style="dim")
+    for run in shown:
         if run["status"] in ("killed", "interrupted", "budget", "failed"):
             why = f" ({run['message']})" if run["message"] else ""
-            console.print(f"{run['run_id']} {run['status']}{escape(why)}: run the same command again, it goes on")
-    latest = found[0]["run_id"]
+            console.print(f"{run['run_id']} {run['status']}{why}: run the same command again, it goes on")
+    latest = str(found[0]["run_id"])
     console.print(f"\nleaves of {latest}", style="dim")
-    console.print(leaf_table(store.rows("SELECT * FROM coverage WHERE run_id = ? ORDER BY leaf", [latest])))
+    leaves = store.rows("SELECT * FROM coverage WHERE run_id = ? ORDER BY leaf", [latest])
+    show_leaves(console, leaves, latest, call)
+
+
+def _books(run: Row) -> list[str]:
+    recipe = f"{run['recipe']}{' (preview)' if run['preview'] else ''}"
+    counts = [run[name] for name in ("made", "kept", "dropped", "failed", "pending", "calls", "calls_replayed")]
+    told = [*(f"{int(str(n)):,}" for n in counts), tokens_of(run)]
+    return [str(run["run_id"]), recipe, str(run["status"]), *told, seconds(float(str(run["seconds"])))]
 
 
 def life(store: Store, sample_id: str) -> list[Row]:
@@ -50,15 +60,14 @@ def life(store: Store, sample_id: str) -> list[Row]:
     Raises:
         InputError: no sample's id begins so, or several do.
     """
-    found = store.rows("SELECT * FROM samples WHERE starts_with(sample_id, ?) ORDER BY created_at", [sample_id])
-    ids = sorted({str(row["sample_id"]) for row in found})
-    if not ids:
+    begun = store.rows("SELECT DISTINCT sample_id FROM samples WHERE starts_with(sample_id, ?) ORDER BY 1", [sample_id])
+    one = beginning(sample_id, [str(row["sample_id"]) for row in begun])
+    if not one:
         raise InputError(
             f"no sample's id begins with {sample_id!r} in {store.home}. "
             'List some with: seedbed sql "SELECT sample_id, leaf, status FROM samples LIMIT 20"'
         )
-    if len(ids) > 1:
-        raise InputError(f"{sample_id!r} is the beginning of {len(ids)} ids: {', '.join(ids[:5])}. Write more of it.")
+    found = store.rows("SELECT * FROM samples WHERE sample_id = ? ORDER BY created_at", [one])
     for row in found:
         said = verdicts(store, str(row["run_id"]), str(row["sample_id"]))
         row["verdicts"] = said
@@ -66,54 +75,39 @@ def life(store: Store, sample_id: str) -> list[Row]:
     return found
 
 
-def show_life(console: Console, lives: list[Row], full: bool) -> None:
+def show_life(console: Screen, lives: list[Row], full: bool) -> None:
     """Print a sample's life; `full` shows prompts whole."""
     for row in lives:
-        console.rule(f"{row['sample_id']} in run {row['run_id']}", align="left", style="dim")
+        console.heading(f"{row['sample_id']} in run {row['run_id']}")
         console.print(
             f"{row['kind']} by {row['method']} for {row['leaf']}, place {row['ordinal']}, try {row['attempt']}"
         )
-        console.print(
-            f"made by {row['model']} from {escape(', '.join(map(str, _list(row, 'parents'))) or 'no parent')}"
-        )
+        console.print(f"made by {row['model']} from {', '.join(map(str, _list(row, 'parents'))) or 'no parent'}")
         for name in ("context", "question", "answer", "rejected"):
             if row[name]:
-                console.print(f"[dim]{name:9}[/]{escape(str(row[name]))}")
+                console.print(line((f"{name:9}", "dim"), str(row[name])))
         why = f" at {row['step']}: {row['reason']}" if row["step"] else ""
-        console.print(f"[bold]{row['status']}[/]{escape(why)}")
+        console.print(line((str(row["status"]), "bold"), why))
         for verdict in _list(row, "verdicts"):
             _verdict(console, verdict)
         for call in _list(row, "calls"):
             _call(console, call, full)
 
 
-def sql(store: Store, statement: str) -> list[Row]:
-    """The rows of one read-only statement. Raises InputError with what is wrong."""
+def sql(store: Store, statement: str) -> pa.Table:
+    """The answer to one read-only statement. Raises InputError with what is wrong."""
     try:
         statements = duckdb.extract_statements(statement)
         if len(statements) != 1:
             raise InputError(f"write one statement, not {len(statements)}")
-        return store.rows(statement)
+        return store.query(statement)
     except pa.ArrowInvalid as error:
         raise InputError(f"the answer cannot be read ({error}). Flatten it, or cast it to JSON or VARCHAR") from error
     except (duckdb.Error, AttributeError) as error:
         if isinstance(error, AttributeError):  # a statement with no result, such as SET
-            return []
+            return pa.table({})
         views = ", ".join(str(view["view_name"]) for view in store.rows(VIEWS))
         raise InputError(f"{error}\nThe store is read-only here; its views are {views}.") from error
-
-
-def show_rows(console: Console, rows: list[Row]) -> None:
-    """Print rows as a table."""
-    if not rows:
-        console.print("no rows", style="dim")
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row.values()))
-    console.print(table)
 
 
 def as_json(value: object) -> str:
@@ -130,25 +124,26 @@ def home_of(path: Path) -> Store:
     return Store(path)
 
 
-def _verdict(console: Console, verdict: Row) -> None:
-    mark = "[green]keep[/]" if verdict["keep"] else "[red]drop[/]"
-    score = "" if verdict["score"] is None else f" {verdict['score']:.2f}"
-    cut = "" if verdict["threshold"] is None else f" (at least {verdict['threshold']:g})"
-    console.print(f"  {mark} {verdict['step']}{score}{cut} {escape(str(verdict['reason']))}")
-    for line in transcript_lines(str(verdict["transcript"])) if verdict["transcript"] else ():
-        console.print(f"       [dim]{escape(line)}[/]")
+def _verdict(console: Screen, verdict: Row) -> None:
+    mark = ("keep", "green") if verdict["keep"] else ("drop", "red")
+    cut = None if verdict["threshold"] is None else float(str(verdict["threshold"]))
+    score = "" if verdict["score"] is None else f" {beside(float(str(verdict['score'])), cut)}"
+    at_least = "" if cut is None else f" (at least {cut:g})"
+    console.print(line("  ", mark, f" {verdict['step']}{score}{at_least} {verdict['reason']}"))
+    for told in transcript_lines(str(verdict["transcript"])) if verdict["transcript"] else ():
+        console.print(Padding(told, (0, 0, 0, 7)), style="dim")
 
 
-def _call(console: Console, call: Row, full: bool) -> None:
+def _call(console: Screen, call: Row, full: bool) -> None:
     console.print(
         f"  call {call['call_id']} {call['step']}: {call['tokens_in']} tokens in, {call['tokens_out']} out, "
-        f"{call['seconds']:.2f} s, {escape(str(call['model']))} {escape(str(call['revision']))}",
+        f"{seconds(float(str(call['seconds'])))} s, {call['model']} {call['revision']}",
         style="dim",
     )
     if full:
         for turn in orjson.loads(str(call["prompt"])):
-            console.print(f"    [{turn['role']}] {turn['content']}", markup=False)
-        console.print(f"    -> {call['response']}", markup=False)
+            console.print(f"    [{turn['role']}] {turn['content']}")
+        console.print(f"    -> {call['response']}")
 
 
 def _ids(row: Row) -> list[str]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from exporters.hub import Changes, Pushed
 from flows.publish import Built
+from flows.screen import Screen, line
+from flows.tables import Column, show_table
 
 CARD_LINES = 24
 PATHS_SHOWN = 8
@@ -22,48 +20,44 @@ def facts(built: Built, pushed: Pushed | None) -> dict[str, object]:
     return told | {"pushed": asdict(pushed) if pushed else None}
 
 
-def show_built(console: Console, built: Built, command: str) -> None:
+def show_built(console: Screen, built: Built, command: str) -> None:
     """Print a dry run, and the command that would publish."""
-    console.print(f"{built.version} in {escape(str(built.folder))}, nothing was sent")
+    console.print(f"{built.version} in {built.folder}, nothing was sent")
     _files(console, built)
-    console.rule("card", align="left", style="dim")
+    console.heading("card")
     lines = built.card.splitlines()
-    console.print("\n".join(lines[:CARD_LINES]), markup=False)
+    console.print("\n".join(lines[:CARD_LINES]))
     if len(lines) > CARD_LINES:
         console.print(f"… {len(lines) - CARD_LINES} more lines in README.md", style="dim")
-    console.rule("checks", align="left", style="dim")
+    console.heading("checks")
     for note in built.notes:
-        console.print(f"[green]ok  [/] {escape(note)}")
+        console.print(line(("ok  ", "green"), f" {note}"))
     for problem in built.problems:
-        console.print(f"[red]bad [/] {escape(problem)}")
-    console.rule(escape(built.publication.repo or "the Hub"), align="left", style="dim")
-    for line in told_changes(built):
-        console.print(line, markup=False)
+        console.print(line(("bad ", "red"), f" {problem}"))
+    console.heading(built.publication.repo or "the Hub")
+    for told in told_changes(built):
+        console.print(told)
     refusals = built.changes.refusals if built.changes else ()
     for refusal in refusals:
-        console.print(f"[red]bad [/] {escape(refusal)}")
-    console.rule("next", align="left", style="dim")
+        console.print(line(("bad ", "red"), f" {refusal}"))
+    console.heading("next")
     if built.problems or refusals:
         console.print("Mend what is marked bad, then try again; nothing can be pushed before.")
     else:
-        console.print(f"[bold]{escape(command)}[/]  publishes exactly this")
+        console.print(line((command, "bold"), "  publishes exactly this"), soft_wrap=True)
 
 
-def show_pushed(console: Console, built: Built, pushed: Pushed) -> None:
+def show_pushed(console: Screen, built: Built, pushed: Pushed) -> None:
     """Print what is now on the Hub."""
     what = "published" if pushed.committed else "nothing to do, the Hub has it already"
     console.print(f"{built.version}: {what}, revision {pushed.revision}; {pushed.tag}")
-    console.print(escape(pushed.url))
+    console.print(pushed.url)
 
 
-def _files(console: Console, built: Built) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("file", overflow="fold")
-    table.add_column("rows", justify="right")
-    table.add_column("bytes", justify="right")
-    for file in built.files:
-        table.add_row(escape(file.path), "" if file.rows is None else f"{file.rows:,}", f"{file.size:,}")
-    console.print(table)
+def _files(console: Screen, built: Built) -> None:
+    columns = [Column("file", "name"), Column("rows", "number"), Column("bytes", "number")]
+    rows = [[file.path, "" if file.rows is None else f"{file.rows:,}", f"{file.size:,}"] for file in built.files]
+    show_table(console, columns, rows)
 
 
 def told_changes(built: Built) -> Iterator[str]:

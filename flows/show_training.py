@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
+from flows.screen import Screen, line
+from flows.tables import Column, show_table
+from flows.terminal import say
 from flows.train import Evaluated, Trained
 from trainer.manifest import Manifest
 from trainer.measure import Figures, Preference
@@ -34,39 +33,37 @@ LABELS = {
 @contextmanager
 def watching() -> Iterator[Tell]:
     """Progress on stderr: a bar in a terminal, a plain line now and then elsewhere."""
-    console = Console(stderr=True)
+    console = Screen(err=True)
     if not console.is_terminal:
         yield _plainly()
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda told: bar.update(task, description=_line(told), completed=told.done, total=told.of or None)
 
 
-def show_trained(console: Console, trained: Trained, evaluate: str) -> None:
+def show_trained(console: Screen, trained: Trained, evaluate: str) -> None:
     """Print what was trained on, the figures before and after, and what to do next."""
     manifest = trained.manifest
     rows, training = manifest.rows, manifest.training
     console.print(
         f"{training.objective} on {manifest.origin.version}: {rows.train} rows, {rows.held_out} held out"
         f"{_refused(rows.refused)}",
-        markup=False,
     )
     console.print(
         f"from {manifest.base.model} ({manifest.base.revision}, {manifest.base.licence}), LoRA of rank "
         f"{training.lora_rank}, {manifest.steps} steps in {training.epochs} epochs, "
         f"{manifest.seconds:.0f} s on {manifest.device}",
-        markup=False,
     )
-    console.print(_table({"before": manifest.before, "after": manifest.after}, manifest.rows.held_out, change=True))
+    _show_figures(console, {"before": manifest.before, "after": manifest.after}, manifest.rows.held_out, change=True)
     for remark in _remarks(manifest.after):
-        console.print(remark, markup=False)
-    console.print(f"adapter and manifest in {trained.adapter}", markup=False)
-    console.print(f"[bold]{escape(evaluate)}[/]  the same measure again")
+        console.print(remark)
+    console.print(f"adapter and manifest in {trained.adapter}")
+    console.print(line((evaluate, "bold"), "  the same measure again"), soft_wrap=True)
 
 
-def show_evaluated(console: Console, evaluated: Evaluated) -> None:
+def show_evaluated(console: Screen, evaluated: Evaluated) -> None:
     """Print the figures of now beside those recorded at the training."""
     manifest, measured, version = evaluated.manifest, evaluated.measured, evaluated.version
     own = version == manifest.origin.version
@@ -74,33 +71,30 @@ def show_evaluated(console: Console, evaluated: Evaluated) -> None:
     console.print(
         f"{manifest.training.objective} adapter of {manifest.origin.version}, measured on {measured.rows} rows held "
         f"out of {version}{_refused(measured.refused)}{seen}",
-        markup=False,
     )
     now = {"before": measured.before, "after": measured.after}
     then = {"recorded before": manifest.before, "recorded after": manifest.after}
     if own:
-        console.print(_table({**then, **now}, measured.rows))
+        _show_figures(console, {**then, **now}, measured.rows)
         console.print(_repeated(manifest, measured.before, measured.after))
     else:
         of = {f"{manifest.origin.version} {name}": found for name, found in then.items()}
-        console.print(_table({**of, **{f"{version} {name}": found for name, found in now.items()}}, measured.rows))
+        columns = {**of, **{f"{version} {name}": found for name, found in now.items()}}
+        _show_figures(console, columns, measured.rows)
     for remark in _remarks(measured.after):
-        console.print(remark, markup=False)
+        console.print(remark)
 
 
-def _table(columns: dict[str, Figures], rows: int, change: bool = False) -> Table:
+def _show_figures(console: Screen, columns: dict[str, Figures], rows: int, change: bool = False) -> None:
     """One line a figure; `change` adds the last column less the first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"held-out rows: {rows}")
-    for name in [*columns, *(["change"] if change else [])]:
-        table.add_column(name, justify="right")
+    titles = [*columns, *(["change"] if change else [])]
     values = [found.model_dump() for found in columns.values()]
-    for field in values[0]:
-        if field != "rows":
-            cells = [f"{value[field]:.4f}" for value in values]
-            more = [f"{values[-1][field] - values[0][field]:+.4f}"] if change else []
-            table.add_row(LABELS[field], *cells, *more)
-    return table
+    lines = []
+    for field in (field for field in values[0] if field != "rows"):
+        cells = [f"{value[field]:.4f}" for value in values]
+        more = [f"{values[-1][field] - values[0][field]:+.4f}"] if change else []
+        lines.append([LABELS[field], *cells, *more])
+    show_table(console, [Column(f"held-out rows: {rows}", "name"), *(Column(name, "number") for name in titles)], lines)
 
 
 def _remarks(after: Figures) -> Sequence[str]:
@@ -141,7 +135,6 @@ def _plainly() -> Tell:
         if told.stage != said or time.monotonic() - when >= PLAIN_SECONDS:
             said, when = told.stage, time.monotonic()
             steps = f", {told.done} of {told.of} steps" if told.of else ""
-            sys.stderr.write(f"{_line(told)}{steps}\n")
-            sys.stderr.flush()
+            say(f"{_line(told)}{steps}", err=True)
 
     return tell

@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from flows.report import Row
+from flows.screen import Screen, line
+from flows.tables import Column, show_table
 from seedbed.store import Store
 from seedbed.store.runs import find_run, kept_batches
 from seedbed.store.versions import Version, find_version, version_batches
+
+VERSIONS_SHOWN, TEXT_SHOWN = 50, 60  # versions, and characters of a question
 
 
 class Kept(NamedTuple):
@@ -57,45 +58,51 @@ def kept_of(store: Store, name: str) -> Kept:
 
 
 def _run_or_none(store: Store, name: str) -> str:
-    if store.rows("SELECT 1 AS one FROM base.versions WHERE version = ?", [name]):
-        return ""
-    return find_run(store, name)
+    """The run that is named, whole or by its beginning, or by its recipe; "" where that is a version."""
+    known = "SELECT 1 FROM base.runs WHERE $name IN (run_id, recipe)"
+    named = f"version = $name OR (starts_with(version, $name) AND NOT EXISTS ({known}))"
+    return (
+        "" if store.rows(f"SELECT 1 AS one FROM base.versions WHERE {named}", {"name": name}) else find_run(store, name)
+    )
 
 
-def show_versions(console: Console, found: list[Row], begin: str) -> None:
+def show_versions(console: Screen, found: list[Row], begin: str) -> None:
     """Print the versions, latest first."""
     if not found:
-        console.print(f"No version yet: a run that ends makes one. Begin with:  [bold]{escape(begin)}[/]")
+        console.print(line("No version yet: a run that ends makes one. Begin with:  ", (begin, "bold")))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("version", "samples", "left out", "parent", "thresholds", "reviews", "made"):
-        table.add_column(name, justify="right" if name in ("samples", "left out", "reviews") else "left")
-    for row in found:
+    columns = [Column("version", "name"), Column("samples", "number"), Column("left out", "number"), Column("parent")]
+    columns += [Column("thresholds"), Column("reviews", "number"), Column("made")]
+    rows = []
+    for row in found[:VERSIONS_SHOWN]:
         cuts = ", ".join(f"{step}={cut:g}" for step, cut in orjson.loads(str(row["thresholds"])).items())
-        cells = (row["version"], row["samples"], row["left_out"], row["parent"] or "-", cuts or "the recipe's")
-        table.add_row(*map(str, cells), str(row["reviews"]), f"{row['created_at']:%Y-%m-%d %H:%M}")
-    console.print(table)
+        cells = [str(row["version"]), f"{row['samples']:,}", f"{row['left_out']:,}", str(row["parent"] or "-")]
+        rows.append([*cells, cuts or "the recipe's", f"{row['reviews']:,}", f"{row['created_at']:%Y-%m-%d %H:%M}"])
+    show_table(console, columns, rows)
+    if len(found) > len(rows):
+        console.print(f"… and {len(found) - len(rows):,} earlier versions: --json has all", style="dim")
 
 
-def show_diff(console: Console, names: tuple[str, str], found: list[Row], rows: int) -> None:
+def show_diff(console: Screen, names: tuple[str, str], found: list[Row], rows: int) -> None:
     """Print the counts by what and why, then the first rows."""
     console.print(f"from {names[0]} to {names[1]}")
     if not found:
         console.print("no difference")
         return
     for (what, why), n in Counter((str(row["what"]), str(row["why"])) for row in found).most_common():
-        console.print(f"{n:6} {what:8} {why}", markup=False)
+        console.print(f"{n:6,} {what:8} {why}")
     for row in found[:rows]:
         text = " ".join(str(row["question"]).split())
-        console.print(f"{row['what']:8} {row['sample_id']} {row['leaf']}: {text[:60]} ({row['why']})", markup=False)
+        text = text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]}…"
+        console.print(f"{row['what']:8} {row['sample_id']} {row['leaf']}: {text} ({row['why']})")
     if len(found) > rows:
-        console.print(f"and {len(found) - rows} more (--rows, or --json for all)", style="dim")
+        console.print(f"and {len(found) - rows:,} more (--rows, or --json for all)", style="dim")
 
 
-def show_refiltered(console: Console, parent: str, made: Version, compare: str) -> None:
+def show_refiltered(console: Screen, parent: str, made: Version, compare: str) -> None:
     """Print what a refilter made, and how to see the difference."""
     if not made.new:
         console.print(f"nothing changed: {parent} is what these thresholds and the reviews so far choose")
         return
-    console.print(f"{made.version}: {made.samples} samples, {made.left_out} left out; no model was called")
-    console.print(f"[bold]{escape(compare)}[/]  what came and went, and why")
+    console.print(f"{made.version}: {made.samples:,} samples, {made.left_out:,} left out; no model was called")
+    console.print(line((compare, "bold"), "  what came and went, and why"), soft_wrap=True)

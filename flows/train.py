@@ -20,9 +20,9 @@ from seedbed.store.versions import find_version, version_batches
 from trainer.manifest import HELD_OUT, TRAIN, Manifest, Origin, Used, hash_of, read_manifest, read_used
 from trainer.options import Objective, Training
 from trainer.pretrained import locate
-from trainer.process import run_apart
+from trainer.process import check_installed, run_apart
 from trainer.progress import Tell
-from trainer.rows import COLUMNS, rows_of
+from trainer.rows import COLUMNS, enough, fit_by_text, read_rows, rows_of, some_held_out
 from trainer.task import Evaluate, Measured, Train
 
 ADAPTERS = "adapters"
@@ -61,6 +61,8 @@ def train(store: Store, name: str, training: Training, out: Path | None, tell: T
     with _workshop(wanted) as folder:
         rows, made = folder / "rows.parquet", folder / "adapter"
         _write(version_batches(store, version, held_out=training.held_out), rows)
+        check_installed()
+        enough(fit_by_text(read_rows(rows), training.objective), training)  # before a minute of imports
         run_apart(Train(rows=rows, training=training, origin=_origin(store, version), adapter=made), folder, tell)
         adapter = _settle(made, wanted)
     return Trained(adapter, read_manifest(adapter))
@@ -93,6 +95,7 @@ def evaluate(store: Store, adapter: Path, name: str, model: str, tell: Tell) -> 
         folder = Path(temporary)
         rows, result = folder / "rows.parquet", folder / "result.json"
         _write(found, rows)
+        some_held_out(fit_by_text(read_rows(rows), training.objective))
         task = Evaluate(rows=rows, training=training, base=manifest.base, adapter=adapter.absolute(), result=result)
         run_apart(task, folder, tell)
         return Evaluated(manifest, version, Measured.model_validate_json(result.read_bytes()), seen)

@@ -107,21 +107,30 @@ _DANGLING = re.compile(
 class KnowledgePrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
-    pair: PromptText = PAIR
-    faithful: PromptText = FAITHFUL
-    relevant: PromptText = RELEVANT
-    standalone: PromptText = STANDALONE
+    pair: PromptText = Field(default=PAIR, description="Asks for a question on a chunk, with its answer.")
+    faithful: PromptText = Field(default=FAITHFUL, description="Asks the judge whether the chunk bears the answer out.")
+    relevant: PromptText = Field(
+        default=RELEVANT, description="Asks the judge whether the answer is one to the question."
+    )
+    standalone: PromptText = Field(
+        default=STANDALONE, description="Asks the judge whether the question can stand alone."
+    )
 
 
 class Knowledge(Frozen):
     """`documents`: a glob, from the recipe's folder, of files that each become a leaf. `chunk_words` bounds a chunk."""
 
-    per_leaf: int = Field(default=8, ge=1)
-    documents: str | None = None
-    chunk_words: int = Field(default=180, ge=20)
-    examples: int = Field(default=2, ge=1)
-    temperature: float = Field(default=0.7, ge=0)
-    prompts: KnowledgePrompts = KnowledgePrompts()
+    per_leaf: int = Field(default=8, ge=1, description="Samples wanted of each leaf.")
+    documents: str | None = Field(
+        default=None,
+        description="Files that are leaves of their own, such as handbook/**/*.md, from the recipe's folder.",
+    )
+    chunk_words: int = Field(default=180, ge=20, description="Words of a chunk of a document, about.")
+    examples: int = Field(default=2, ge=1, description="Seed examples that a prompt shows, at most.")
+    temperature: float = Field(default=0.7, ge=0, description="Of what is written; 0 takes the likeliest word.")
+    prompts: KnowledgePrompts = Field(
+        default=KnowledgePrompts(), description="Files of prompts to take instead, by name."
+    )
 
 
 class Pair(BaseModel):

@@ -56,9 +56,9 @@ Answer: {{ answer }}
 class PreferencePrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
-    answer: PromptText = ANSWER
-    compare: PromptText = COMPARE
-    rate: PromptText = RATE
+    answer: PromptText = Field(default=ANSWER, description="Asks for a candidate.")
+    compare: PromptText = Field(default=COMPARE, description="Asks the judge which of two candidates is better.")
+    rate: PromptText = Field(default=RATE, description="Asks the judge how good a candidate is.")
 
 
 class Preferences(Frozen):
@@ -71,13 +71,19 @@ class Preferences(Frozen):
     per_leaf: int = Field(default=8, ge=1, description="Pairs wanted of each leaf, or of the file of requests.")
     requests: str | None = Field(default=None, description="A file of prompts: .jsonl, .json, .csv or .parquet.")
     candidates: int = Field(default=3, ge=2, le=8, description="Answers a prompt.")
-    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(default=(0.7,), min_length=1)
+    temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        default=(0.7,), min_length=1, description="Of the candidates, in turn."
+    )
     principles: tuple[str, ...] = Field(default=("",), min_length=1, description="System prompts of the candidates.")
-    judge: Literal["pairwise", "rubric"] = "pairwise"
+    judge: Literal["pairwise", "rubric"] = Field(
+        default="pairwise", description="Compare candidates two by two, or rate each."
+    )
     rubric: str = Field(default=RUBRIC, description='Completes "A good answer is …".')
     min_margin: float = Field(default=0.1, ge=0, description="0 to 1 for pairwise, points of 1 to 5 for rubric.")
     max_tokens: int | None = Field(default=None, ge=1, description="Tokens of an answer; left out, as much as usual.")
-    prompts: PreferencePrompts = PreferencePrompts()
+    prompts: PreferencePrompts = Field(
+        default=PreferencePrompts(), description="Files of prompts to take instead, by name."
+    )
 
 
 @dataclass(frozen=True, slots=True)

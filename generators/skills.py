@@ -115,20 +115,24 @@ _ROOM = 1_600  # characters of examples in a prompt, about 400 tokens
 class SkillPrompts(Prompts):
     """The prompts of this method; a recipe may name a file instead."""
 
-    context: PromptText = CONTEXT
-    question: PromptText = QUESTION
-    answer: PromptText = ANSWER
-    question_check: PromptText = QUESTION_CHECK
-    answer_check: PromptText = ANSWER_CHECK
+    context: PromptText = Field(
+        default=CONTEXT, description="Asks for a context, in leaves whose questions are about a text."
+    )
+    question: PromptText = Field(default=QUESTION, description="Asks for a question.")
+    answer: PromptText = Field(default=ANSWER, description="Asks for the answer to it.")
+    question_check: PromptText = Field(
+        default=QUESTION_CHECK, description="Asks the judge whether the question fits its leaf."
+    )
+    answer_check: PromptText = Field(default=ANSWER_CHECK, description="Asks the judge how good the answer is.")
 
 
 class Skills(Frozen):
     """How many accepted samples a leaf should get, how many seeds a prompt shows, how bold the draw is."""
 
-    per_leaf: int = Field(default=8, ge=1)
-    examples: int = Field(default=3, ge=1)
-    temperature: float = Field(default=0.6, ge=0)
-    prompts: SkillPrompts = SkillPrompts()
+    per_leaf: int = Field(default=8, ge=1, description="Samples wanted of each leaf.")
+    examples: int = Field(default=3, ge=1, description="Seed examples that a prompt shows, at most.")
+    temperature: float = Field(default=0.6, ge=0, description="Of what is written; 0 takes the likeliest word.")
+    prompts: SkillPrompts = Field(default=SkillPrompts(), description="Files of prompts to take instead, by name.")
 
 
 @dataclass(frozen=True, slots=True)

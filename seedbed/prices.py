@@ -19,8 +19,8 @@ _DATED = re.compile(r"-(\d{8}|\d{4}-\d{2}-\d{2})$")  # a snapshot's date behind 
 class Price(Frozen):
     """US dollars per million tokens."""
 
-    input: float = Field(ge=0, allow_inf_nan=False)
-    output: float = Field(ge=0, allow_inf_nan=False)
+    input: float = Field(ge=0, allow_inf_nan=False, description="Of a million tokens of prompts.")
+    output: float = Field(ge=0, allow_inf_nan=False, description="Of a million tokens of answers.")
 
     def usd(self, tokens_in: int, tokens_out: int) -> float:
         """Dollars for so many tokens."""

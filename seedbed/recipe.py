@@ -44,11 +44,13 @@ class TransformersModel(Asking):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    engine: Literal["transformers"] = "transformers"
-    model: Annotated[str, Field(min_length=1)] = EMBEDDED
-    revision: str = ""
-    licence: str = "unknown"
-    concurrency: Annotated[int, Field(ge=1)] = 32
+    engine: Literal["transformers"] = Field(default="transformers", description="In this process.")
+    model: Annotated[str, Field(min_length=1)] = Field(
+        default=EMBEDDED, description="smollm2-135m, a local folder, or a name on the Hugging Face Hub."
+    )
+    revision: str = Field(default="", description="Of a model on the Hub: branch, tag or commit.")
+    licence: str = Field(default="unknown", description="Recorded with every run; known for the embedded model.")
+    concurrency: Annotated[int, Field(ge=1)] = Field(default=32, description="Calls in a batch, at most.")
 
     @model_validator(mode="after")
     def _no_fields(self) -> Self:
@@ -91,12 +93,18 @@ class HttpModel(Asking):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    engine: Literal["http"] = "http"
-    base_url: Annotated[str, AfterValidator(_base_url)]
-    model: Annotated[str, Field(min_length=1)]
-    revision: str = "unspecified"
-    licence: str = "unknown"
-    api_key_env: Variable | None = None
+    engine: Literal["http"] = Field(default="http", description="An OpenAI-compatible server.")
+    base_url: Annotated[str, AfterValidator(_base_url)] = Field(
+        description="Where it is, such as http://127.0.0.1:8000/v1."
+    )
+    model: Annotated[str, Field(min_length=1)] = Field(description="The model's name there.")
+    revision: str = Field(
+        default="unspecified", description="Which edition it is: recorded with every call, and part of its identity."
+    )
+    licence: str = Field(default="unknown", description="Recorded with every run.")
+    api_key_env: Variable | None = Field(
+        default=None, description="Name of the environment variable that holds the key."
+    )
     headers: dict[HeaderName, Header] = Field(default={}, description="Further headers of each request.")
     headers_from_env: dict[HeaderName, Variable] = Field(
         default={}, description="Headers whose values are secrets, by the environment variables that hold them."
@@ -109,9 +117,9 @@ class HttpModel(Asking):
         default={}, description="Fields under another name, such as max_tokens: max_completion_tokens."
     )
     top_logprobs: int = Field(default=20, ge=1, le=20, description="Likeliest tokens that a judgement asks for.")
-    concurrency: Annotated[int, Field(ge=1)] = 64
+    concurrency: Annotated[int, Field(ge=1)] = Field(default=64, description="Calls in flight, at most.")
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False, description="Seconds that one call may take")] = 120.0
-    retries: Annotated[int, Field(ge=0)] = 4
+    retries: Annotated[int, Field(ge=0)] = Field(default=4, description="Further tries of a call that fails.")
     price: Price | None = Field(default=None, description="Left out: what seedbed/prices.yaml has, else unknown.")
     batch: Annotated[bool, Field(description="Use the provider's batch API: within a day, at its lower price")] = False
 
@@ -170,9 +178,11 @@ class Step(Frozen):
 class Budget(Frozen):
     """What a run may spend; it then stops between calls, and running it again takes it up."""
 
-    tokens: Annotated[int, Field(gt=0)] | None = None
-    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    tokens: Annotated[int, Field(gt=0)] | None = Field(default=None, description="Tokens, in and out together.")
+    usd: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(default=None, description="US dollars.")
+    minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None, description="Minutes from the command's start."
+    )
 
 
 class Recipe(Frozen):
@@ -181,14 +191,26 @@ class Recipe(Frozen):
     `pool` are further models, whose answers stand beside the model's own where answers are compared.
     """
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-    model: Model
-    judge: Model | None = None
-    pool: tuple[Model, ...] = ()
-    taxonomy: Annotated[Path, AfterValidator(_taxonomy)] | None = None
-    generate: Annotated[tuple[Step, ...], Field(min_length=1)]
-    curate: tuple[Step, ...] = ()
-    budget: Budget = Budget()
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")] = Field(
+        description="Names the data; ids are made from it."
+    )
+    model: Model = Field(description="The model that writes.")
+    judge: Model | None = Field(default=None, description="The model that judges; left out, the one that writes.")
+    pool: tuple[Model, ...] = Field(
+        default=(), description="Further models whose answers stand beside the model's own."
+    )
+    taxonomy: Annotated[Path, AfterValidator(_taxonomy)] | None = Field(
+        default=None, description="Folder of the leaves, from the recipe's folder."
+    )
+    generate: Annotated[tuple[Step, ...], Field(min_length=1)] = Field(
+        description="How samples are made: methods with their options."
+    )
+    curate: tuple[Step, ...] = Field(
+        default=(), description="What they must pass, in this order: methods with their options."
+    )
+    budget: Budget = Field(
+        default=Budget(), description="What one command may spend before it stops, to be taken up again."
+    )
 
     @property
     def models(self) -> tuple[TransformersModel | HttpModel | VllmModel, ...]:
@@ -297,10 +319,12 @@ def recipe_schema(generators: Options, curators: Options) -> dict[str, Any]:
         definitions[definition(engine)].setdefault("required", []).append("engine")
     properties = recipe["properties"]
     for holder, key in ((properties, "model"), (properties, "judge"), (properties["pool"], "items")):
-        holder[key] = {"anyOf": [{"const": EMBEDDED}, holder[key]]}
+        told = {"description": holder[key].pop("description")} if "description" in holder[key] else {}
+        holder[key] = {**told, "anyOf": [{"const": EMBEDDED}, holder[key]]}
     for key, methods in (("generate", generators), ("curate", curators)):
         forms = [form for name, model in methods.items() for form in _step_forms(name, model, references[model])]
-        properties[key] = {"type": "array", "items": {"oneOf": forms}}
+        told = {"description": properties[key]["description"]}
+        properties[key] = {**told, "type": "array", "items": {"oneOf": forms}}
     properties["generate"]["minItems"] = 1
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **recipe, "$defs": definitions}
 
@@ -310,5 +334,6 @@ def _step_forms(name: str, model: type[BaseModel], reference: Mapping[str, Any])
     bare = not any(field.is_required() for field in model.model_fields.values())
     if bare:
         yield {"const": name}
-    options = {"anyOf": [reference, {"type": "null"}]} if bare else dict(reference)
+    options: dict[str, Any] = {"anyOf": [reference, {"type": "null"}]} if bare else dict(reference)
+    options["description"] = (model.__doc__ or name).partition("\n")[0]
     yield {"type": "object", "properties": {name: options}, "required": [name], "additionalProperties": False}

@@ -17,6 +17,8 @@ from typing import ClassVar, TypeAlias
 
 import yaml
 
+from seedbed.visible import on_one_line
+
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_NODES = 50_000  # PyYAML takes a few seconds for these; a MiB of `[],` would take a minute
@@ -37,7 +39,7 @@ class Problem:
     def __str__(self) -> str:
         """`file:line: what. write`, which editors and terminals can jump to."""
         where = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{where}: {self.what}. {self.write}"
+        return on_one_line(f"{where}: {self.what}. {self.write}")
 
 
 class BadInput(Exception):
@@ -189,19 +191,36 @@ for _tag, _words, _first in (
     _Composer.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _words, _first)
 
 
+_QUOTE = "Put text that starts with this character in quotes"
+_CHECK = "Check quotes, brackets and indentation from here upwards"
+_CURES = (  # what PyYAML says, and what to write; the first that is found
+    ("found another document", "Keep one document in the file: take out the second `---`"),
+    (r"'\\t'", "Indent with spaces, never with a tab"),
+    ("unexpected end of stream", "Close the quote; text that holds a quote stands in quotes of the other kind"),
+    ("unknown escape|escape sequence", r"In double quotes write every \ twice, or put the text in single quotes"),
+    ("cannot start any token|an (alias|anchor)|chomping or indentation|a comment or a line break", _QUOTE),
+    ("(sequence entries|mapping keys) are not allowed", _QUOTE),
+    ("<stream end>", f"{_CHECK}; a # behind a space begins a comment: put text that holds one in quotes"),
+    (
+        "flow (mapping|sequence|node)",
+        "Within { } and [ ] put text in quotes that starts with a sign or holds one of ? : , # [ ] { }, or write "
+        "`key: text` on lines of their own, without the brackets",
+    ),
+    ("mapping values are not allowed", 'Put text that holds ": " in quotes, or under `|` on lines of its own'),
+    ("the node content", _QUOTE),
+    ("found '<scalar>'", "Put the whole text in quotes; within '…' an apostrophe is written twice"),
+)
+
+
 def _broken(path: Path, error: yaml.MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
+    said, mark, opened = f"{error.context} {error.problem}", error.problem_mark, error.context_mark
     problem = (error.problem or "it breaks off").removeprefix("but ")
-    if "mapping values are not allowed" in problem:
-        write = 'Put text that holds ": " in quotes, or under `|` on lines of its own'
-    elif "'\\t'" in problem:
-        write = "Indent with spaces, never with a tab"
-    elif "cannot start any token" in problem or re.search("an (alias|anchor)", error.context or ""):
-        write = "Put text that starts with this character in quotes"
-    elif "found another document" in problem:
-        write = "Keep one document in the file: take out the second `---`"
-    else:
-        write = "Check quotes, brackets and indentation from here upwards"
+    if opened and "unexpected end of stream" in said:
+        mark, problem = opened, "this quote is not closed"
+    elif opened and mark and "flow" in said and opened.line < mark.line:
+        problem += f" (since the bracket on line {opened.line + 1})"
+    mark = mark or opened
+    write = next((cure for sign, cure in _CURES if re.search(sign, said)), _CHECK)
     return Problem(str(path), mark.line + 1 if mark else 1, f"this is no valid YAML: {problem}", write)
 
 
@@ -222,6 +241,13 @@ def _mapping(node: yaml.MappingNode, where: Where, into: Loaded, problems: list[
         if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith(":str"):
             what = f"the key {key.value!r} is no text" if isinstance(key, yaml.ScalarNode) else "a key is no text"
             problems.append(Problem(str(into.file), line, what, "Put the key in quotes"))
+            continue
+        if item.start_mark.index == key.end_mark.index:
+            what = f"the key {key.value!r} has no value"
+            write = (
+                "Write `key: value`, with a space behind the colon; within { } put text that holds a comma in quotes"
+            )
+            problems.append(Problem(str(into.file), line, what, write))
             continue
         if key.value in found:
             what = f"the key {key.value!r} is here twice, first on line {into.line(*where, key.value)}"

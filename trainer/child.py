@@ -25,7 +25,7 @@ from trainer.measure import Figures, LogProbs, log_probs
 from trainer.options import Objective, Training
 from trainer.pretrained import Pretrained, load, locate
 from trainer.progress import Progress, Tell
-from trainer.rows import Fit, Row, fit, read_rows
+from trainer.rows import Row, enough, fit, read_rows, some_held_out
 from trainer.task import TASKS, Evaluate, Measured, Train
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def train(task: Train, tell: Tell) -> None:
     start = load(training)
     rows = read_rows(task.rows)
     found = fit(rows, training.objective, start.tokenizer, start.limit(training))
-    _enough(found, training)
+    enough(found, training)
     tell(Progress(stage="measuring before"))
     reference = log_probs(start.model, found.tokens)
     trainer = method.prepare(start, found.train, training, task.rows.parent / "scratch", tell)
@@ -102,8 +102,7 @@ def evaluate(task: Evaluate, tell: Tell) -> None:
             "Name the folder of that model with --model"
         )
     found = fit(read_rows(task.rows), training.objective, start.tokenizer, start.limit(training))
-    if not found.held_out:
-        raise InputError(f"no row is left to measure on{_told(found)}")
+    some_held_out(found)
     tell(Progress(stage="measuring the model"))
     reference = log_probs(start.model, found.tokens)
     tell(Progress(stage="measuring the adapter"))
@@ -140,30 +139,6 @@ def _as_it_was(task: Evaluate) -> Training:
     if locate(task.training.model) or task.base.revision.startswith(FILES):
         return task.training
     return task.training.model_copy(update={"revision": task.base.revision})
-
-
-def _enough(found: Fit, training: Training) -> None:
-    if not found.train:
-        raise InputError(f"no row is fit to train on by {training.objective}{_told(found)}. {_remedy(found, training)}")
-    if not found.held_out:
-        raise InputError(
-            f"no row is held out to measure on, of {len(found.train)} that are fit{_told(found)}. "
-            f"Raise held_out (now {training.held_out:g}), or grow more rows"
-        )
-
-
-def _told(found: Fit) -> str:
-    reasons = ", ".join(f"{n} x {reason}" for reason, n in found.reasons.items())
-    return f"; refused: {reasons}" if reasons else ""
-
-
-def _remedy(found: Fit, training: Training) -> str:
-    reason = next(iter(found.reasons), "")
-    if reason in ("a preference", "no preference"):
-        return f"Train with --objective {'dpo' if training.objective == 'sft' else 'sft'}"
-    if reason.startswith("longer"):
-        return "Raise max_length, as far as the model has positions"
-    return "Look at the rows, and grow others" if reason else "The version is empty, or held_out leaves nothing"
 
 
 def _sound(after: Figures) -> None:

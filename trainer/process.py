@@ -34,7 +34,7 @@ def run_apart(task: Train | Evaluate, folder: Path, tell: Tell) -> None:
         TrainingFailed: the process broke, or what it needs is not installed.
         KeyboardInterrupt: this process was told to stop; the other one is gone by then.
     """
-    _installed()
+    check_installed()
     paper, log = folder / "task.json", folder / "log.txt"
     paper.write_text(task.model_dump_json(), encoding="utf-8")
     refused = ""
@@ -52,7 +52,8 @@ def run_apart(task: Train | Evaluate, folder: Path, tell: Tell) -> None:
         raise TrainingFailed(_broken(code, log))
 
 
-def _installed() -> None:
+def check_installed() -> None:
+    """Raises TrainingFailed where what a training needs is not installed."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise TrainingFailed(

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from seedbed.errors import InputError
 from seedbed.records import Content
-from trainer.options import Objective
+from trainer.options import Objective, Training
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -117,6 +117,45 @@ def fit(rows: Iterable[Row], objective: Objective, tokenizer: PreTrainedTokenize
         else:
             train.append(row)
     return Fit(tuple(train), tuple(held_out), tuple(tokens), tuple(refused))
+
+
+def fit_by_text(rows: Iterable[Row], objective: Objective) -> Fit:
+    """As `fit`, before there is a tokenizer: what is refused here no training can use."""
+    found = [(row, unfit(row, objective)) for row in rows]
+    useful = [row for row, reason in found if not reason]
+    train, held_out = (tuple(row for row in useful if row.held_out == out) for out in (False, True))
+    return Fit(train, held_out, (), tuple(Refused(row.sample_id, reason) for row, reason in found if reason))
+
+
+def enough(found: Fit, training: Training) -> None:
+    """Raises InputError where nothing is left to train on, or to measure on, and says what to do."""
+    if not found.train:
+        raise InputError(f"no row is fit to train on by {training.objective}{_told(found)}. {_remedy(found, training)}")
+    if not found.held_out:
+        raise InputError(
+            f"no row is held out to measure on, of {len(found.train)} that are fit{_told(found)}. "
+            f"Raise held_out (now {training.held_out:g}), or grow more rows"
+        )
+
+
+def some_held_out(found: Fit) -> None:
+    """Raises InputError where no row is left to measure on."""
+    if not found.held_out:
+        raise InputError(f"no row is left to measure on{_told(found)}")
+
+
+def _told(found: Fit) -> str:
+    reasons = ", ".join(f"{n} x {reason}" for reason, n in found.reasons.items())
+    return f"; refused: {reasons}" if reasons else ""
+
+
+def _remedy(found: Fit, training: Training) -> str:
+    reason = next(iter(found.reasons), "")
+    if reason in ("a preference", "no preference"):
+        return f"Train with --objective {'dpo' if training.objective == 'sft' else 'sft'}"
+    if reason.startswith("longer"):
+        return "Raise max_length, as far as the model has positions"
+    return "Look at the rows, and grow others" if reason else "The version is empty, or held_out leaves nothing"
 
 
 def unfit(row: Row, objective: Objective) -> str:

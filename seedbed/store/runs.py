@@ -6,7 +6,7 @@ pending, and stored whole when every row in it has an outcome: a shard is done o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -94,10 +94,10 @@ def latest_of(store: Store, run_ids: Sequence[str]) -> str:
 
 
 def find_run(store: Store, name: str) -> str:
-    """The run of this id, or the latest run of the recipe of this name, previews aside.
+    """The run of this id, or the latest run of the recipe of this name, previews aside; or the one whose id begins so.
 
     Raises:
-        InputError: there is none; the message names those there are.
+        InputError: there is none, or several begin so; the message names those there are.
     """
     runs = store.rows("SELECT run_id, recipe, preview FROM base.runs ORDER BY started_at DESC")
     if any(run["run_id"] == name for run in runs):
@@ -105,8 +105,19 @@ def find_run(store: Store, name: str) -> str:
     for run in runs:
         if run["recipe"] == name and not run["preview"]:
             return str(run["run_id"])
+    if begun := beginning(name, [str(run["run_id"]) for run in runs]):
+        return begun
     known = ", ".join(f"{run['recipe']} ({run['run_id']})" for run in runs[:8]) or "none yet; begin with `seedbed run`"
     raise InputError(f"no run or recipe is called {name!r} in {store.home}. There are: {known}")
+
+
+def beginning(name: str, ids: Iterable[str]) -> str:
+    """The id that is so called or the only one that begins so, "" if none does. Raises InputError where several do."""
+    found = list(dict.fromkeys(one for one in ids if name and one.startswith(name)))
+    if len(found) > 1 and name not in found:
+        more = f" and {len(found) - 8:,} more" if len(found) > 8 else ""
+        raise InputError(f"{len(found):,} begin with {name!r}: {', '.join(found[:8])}{more}. Write more of it")
+    return name if name in found else "".join(found)
 
 
 def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) -> set[int]:

@@ -18,6 +18,7 @@ from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
 from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, PEOPLE, folded
+from seedbed.store.runs import beginning
 from seedbed.store.store import Store
 
 Scope = Sequence[tuple[str, str, str]]  # (run, method, leaf)
@@ -95,12 +96,18 @@ def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Versio
 
 
 def find_version(store: Store, name: str) -> str:
-    """The version of this name, or the latest one of the recipe or run of this name. Raises InputError."""
+    """The version of this name, or the latest one of the recipe or run of this name; its beginning will do.
+
+    Raises:
+        InputError: there is none, or several begin so; the message names those there are.
+    """
     rows = store.rows("SELECT version, recipe, run_id FROM base.versions ORDER BY created_at DESC")
     for key in ("version", "recipe", "run_id"):
         for row in rows:
             if row[key] == name:
                 return str(row["version"])
+    if begun := beginning(name, [str(row[key]) for row in rows for key in ("version", "run_id")]):
+        return next(str(row["version"]) for row in rows if begun in (row["version"], row["run_id"]))
     known = ", ".join(str(row["version"]) for row in rows[:8]) or "none yet; a run that ends makes one"
     raise InputError(f"no version, recipe or run with a version is called {name!r} in {store.home}. There are: {known}")
 
