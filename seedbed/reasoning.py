@@ -19,7 +19,7 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 _EDGES = re.compile(r"<\|(?:begin|end|start)_(?:of_)?(?:solution|response|answer)\|>", re.IGNORECASE)
-_WRAPPED = re.compile(r"\s*<(answer|final_answer|response|solution|output)>(.*)</\1>\s*", re.DOTALL | re.IGNORECASE)
+_WRAPPERS = ("answer", "final_answer", "response", "solution", "output")
 _CHANNEL = re.compile(r"(?:<\|start\|>\s?\w{0,40})?<\|channel\|>\s?(\w{1,40})[^<]{0,200}<\|message\|>")
 _END_OF_MESSAGE = re.compile(r"<\|(?:end|return|call)\|>|<\|start\|>assistant")
 _BARE_CHANNELS = "assistantfinal"  # what is left of "<|start|>assistant<|channel|>final" without special tokens
@@ -61,10 +61,16 @@ def _of_marks(text: str) -> tuple[str, str, bool]:
     (thoughts if thinking else said).append(text[at:])
     words = "".join(said)
     if thoughts:
-        words = _EDGES.sub("", words)
-        wrapped = _WRAPPED.fullmatch(words)
-        words = wrapped[2] if wrapped else words
+        words = _unwrapped(_EDGES.sub("", words).strip())
     return words.strip(), "\n\n".join(filter(None, (thought.strip() for thought in thoughts))), thinking
+
+
+def _unwrapped(words: str) -> str:
+    """An answer without the marks around it that stand beside those of the thought."""
+    for name in _WRAPPERS:
+        if words.lower().startswith(f"<{name}>") and words.lower().endswith(f"</{name}>"):
+            return words[len(name) + 2 : -len(name) - 3]
+    return words
 
 
 class _Backticks:

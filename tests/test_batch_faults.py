@@ -25,8 +25,8 @@ KEY = "sk-live-0123456789abcdef+/="
 
 async def asked(provider, folder, quiet=0.02, meanwhile=None):
     """What CALLS calls give, answers or errors; `meanwhile` is awaited beside them, and what it gives ends them."""
-    async with HttpEngine(provider.base_url, "m", timeout=5) as engine:
-        batches = Batches(folder, "the server", engine._of_batch, keys=[KEY], quiet=quiet, poll=0.01)
+    async with HttpEngine(provider.base_url, "m", timeout=5, api_key=KEY) as engine:
+        batches = Batches(folder, "the server", engine._of_batch, quiet=quiet, poll=0.01)
         engine._batches = batches
         calls = [engine.chat([Message(role="user", content=f"say {n}")], step="t") for n in range(CALLS)]
         told = asyncio.ensure_future(asyncio.gather(*calls, return_exceptions=True))

@@ -48,13 +48,12 @@ class Batches:
         where: str,
         exchange: Exchange,
         *,
-        keys: Iterable[str] = (),
         quiet: float = QUIET,
         poll: float = POLL,
     ) -> None:
-        """`keys` are nowhere in what comes of it, whatever the server says; `quiet` and `poll` in seconds."""
+        """`quiet` and `poll` in seconds."""
         self._folder, self._where, self._quiet = folder, where, quiet
-        self._api = BatchApi(where, exchange, keys, poll)
+        self._api = BatchApi(where, exchange, poll)
         self._answers: dict[str, bytes] = {}  # of earlier processes, by custom_id
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
         self._gathered: dict[str, bytes] = {}

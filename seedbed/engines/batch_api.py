@@ -9,13 +9,12 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
 import orjson
 
-from seedbed.credentials import HIDDEN, hidden
 from seedbed.engines import EngineGone
 from seedbed.engines.completion import PassingFault
 
@@ -42,9 +41,9 @@ _log = logging.getLogger(__name__)
 class BatchApi:
     """The batches of one server, which is called `where` in messages. All raise EngineGone."""
 
-    def __init__(self, where: str, exchange: Exchange, keys: Iterable[str], poll: float) -> None:
-        """`keys` are nowhere in what comes of it, whatever the server says; `poll` in seconds."""
-        self._where, self._ask, self._keys, self._poll = where, exchange, tuple(filter(None, keys)), poll
+    def __init__(self, where: str, exchange: Exchange, poll: float) -> None:
+        """`poll` in seconds."""
+        self._where, self._ask, self._poll = where, exchange, poll
 
     async def find(self, name: str) -> str:
         """The id of the batch that was sent under this name, or ""."""
@@ -70,7 +69,7 @@ class BatchApi:
     async def answers(self, batch: dict[str, Any]) -> bytes:
         """The lines of its answers and of its errors."""
         pages = [f"files/{batch[key]}/content" for key in FILES if batch.get(key)]
-        parts = [(await self._patiently(partial(self._exchange, "GET", page))).strip() for page in pages]
+        parts = [(await self._patiently(partial(self._ask, "GET", page, b"", JSON))).strip() for page in pages]
         if sum(map(len, parts)) > MOST_BYTES:
             most = f"{MOST_BYTES >> 20:,} MiB"
             raise EngineGone(f"{self._where}: the answers of a batch are larger than {most}. Ask for shorter ones")
@@ -119,7 +118,7 @@ class BatchApi:
         return batch
 
     async def _json(self, method: str, page: str, body: bytes = b"", kind: str = JSON) -> dict[str, Any]:
-        content = await self._exchange(method, page, body, kind)
+        content = await self._ask(method, page, body, kind)
         try:
             found = orjson.loads(content)
         except orjson.JSONDecodeError:
@@ -128,15 +127,6 @@ class BatchApi:
             said = " ".join(content[:400].decode(errors="replace").split())[:80]
             raise PassingFault(f"/{page} gave no batch, file or list but {said!r}")
         return found
-
-    async def _exchange(self, method: str, page: str, body: bytes = b"", kind: str = JSON) -> bytes:
-        content = await self._ask(method, page, body, kind)
-        clean = await asyncio.to_thread(hidden, content, self._keys) if self._keys else content
-        if clean is not content:
-            _log.warning(
-                "%s: /%s repeats the key; it is written as %s wherever that is kept", self._where, page, HIDDEN
-            )
-        return clean
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What a question gives, asked again where a fault may pass."""

@@ -95,8 +95,7 @@ class HttpEngine:
         self._answered_at = 0.0  # the last good answer, monotonic seconds
         # Calls queue here and not in the connector, whose queue would count against the timeout.
         self._pace = Pace(concurrency)
-        keys = self._line.secrets
-        self._batches = Batches(server.batches, self._where, self._of_batch, keys=keys) if server.batches else None
+        self._batches = Batches(server.batches, self._where, self._of_batch) if server.batches else None
 
     async def __aenter__(self) -> Self:
         headers = {"Accept-Encoding": "identity", "User-Agent": "seedbed", **self._server.headers}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from seedbed.credentials import hidden
+from seedbed.credentials import HIDDEN, hidden
 from seedbed.engines import EngineGone, Reply
 from seedbed.engines.completion import PassingFault, completion, loaded, retry_after
 from seedbed.engines.connection import lost, route
@@ -18,7 +20,11 @@ from seedbed.engines.wire import ANSWER_BYTES, Answer, Wire
 
 JSON = "application/json"
 QUOTED = 4_000  # characters of a server's words that are told; no error of a server's is as long
+ASIDE = 1 << 20  # bytes of a body that are searched for keys in a thread
 PAGE = 500  # of what is no answer at all: a page of HTML, as a rule
+
+
+logger = logging.getLogger(__name__)
 
 
 class Line:
@@ -29,6 +35,7 @@ class Line:
         self.where = str(base.with_query(None))
         self._base, self.secrets, self._way = base, secrets, route(base)
         self._wire: Wire | None = None
+        self._echoes = False  # it has sent one of our keys back
 
     def open(self, headers: Mapping[str, str], connections: int) -> None:
         """To be called inside the event loop that it is used in."""
@@ -66,10 +73,21 @@ class Line:
             raise PassingFault(why, kind="no answer in time", busy=True, absent=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise lost(error, self.where, self._way) from error
-        content = hidden(answer.content, self.secrets)  # some servers echo a key, and some models repeat it
+        content = await self._without_keys(answer.content)
         if answer.status < 300:
             return content
         raise self._refusal(answer._replace(content=content), fields)
+
+    async def _without_keys(self, content: bytes) -> bytes:
+        """A body with our keys hidden: some servers echo one, and some models repeat it."""
+        if not self.secrets:
+            return content
+        aside = len(content) > ASIDE  # a batch's answers: the event loop has other things to do meanwhile
+        clean = await asyncio.to_thread(hidden, content, self.secrets) if aside else hidden(content, self.secrets)
+        if clean is not content and not self._echoes:
+            self._echoes = True
+            logger.warning("%s repeats the key; it is written as %s wherever that is kept", self.where, HIDDEN)
+        return clean
 
     def completion(self, content: bytes, step: str) -> tuple[Reply, Mapping[str, Any]]:
         """The reply in a body, and its entry of `choices`. Raises PassingFault, EngineError, Unreadable."""
