@@ -37,7 +37,6 @@ class Job:
     options: tuple[str, ...]
     future: asyncio.Future[Reply | Choice]
     settled: bool = False
-    alone: bool = False  # it failed among others, and is not to be run with them again
     ids: list[int] = field(default_factory=list)
     firsts: list[list[int]] = field(default_factory=list)  # each option's first tokens
     drawn: list[int] = field(default_factory=list)

@@ -6,7 +6,6 @@ Callers put jobs in an inbox; one thread takes what waits, runs it as a batch an
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import queue
 import threading
@@ -16,8 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling, continuous
-from seedbed.engines.continuous import Continuous
+from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling
 from seedbed.engines.fingerprint import commit_of, folder_of, identify
 from seedbed.engines.forward import Job, Model
 from seedbed.engines.smollm2 import EMBEDDED, quiet
@@ -25,8 +23,6 @@ from seedbed.engines.smollm2 import EMBEDDED, quiet
 # torch's threads, asleep while they wait and not spinning: beside another busy process the same answers took 97 s
 # spinning and 23 s so (two cores). Read when torch is first imported, which is later than here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-logger = logging.getLogger(__name__)
 
 _GATHER = 0.01  # seconds that the thread waits for callers that were resumed together
 # Tokens that a batch may hold, prompts and answers: bounds the memory of keys and values. One that does not fit even so
@@ -118,37 +114,13 @@ class TransformersEngine:
                 _refuse([job], failure)
 
     def _work(self, waiting: list[Job]) -> None:
-        """Load the model, then answer what comes: on a GPU chats go on while others come, elsewhere in batches."""
+        """Load the model, then answer what comes, in batches."""
         try:
             model = self._load()
         except Exception as error:
             raise EngineError(f"{self._card.model} cannot be loaded: {error}") from error
-        running = continuous.on_cuda(model, self._batch)
-        if running is not None:
-            try:
-                self._continuously(model, running, waiting)
-            except Exception as error:  # whatever it is, batches do without
-                logger.warning("continuous batching of %s failed, batches from here on: %r", self._card.model, error)
-            waiting[:] = [job for job in (*waiting, *running.stop()) if not job.settled]
-            self._room = _BUDGET  # what did not fit beside the pages may do so now
         while self._take(waiting, model):
             self._answer(model, waiting)
-
-    def _continuously(self, model: Model, running: Continuous, waiting: list[Job]) -> None:
-        """Chats run on while others come and go; choices, and chats that must run alone, between two of their tokens.
-
-        Returns when the engine is closed. Raises RuntimeError when continuous batching has died.
-        """
-        while self._take(waiting, model, block=not running.busy):
-            if not running.alive:
-                raise RuntimeError("its thread has ended")
-            for job in [job for job in waiting if running.takes(job)]:
-                running.add(job)
-                waiting.remove(job)
-            running.collect(waiting)
-            if waiting:
-                with running.paused():
-                    self._answer(model, waiting)
 
     def _answer(self, model: Model, waiting: list[Job]) -> None:
         """The next batch of those that wait."""
@@ -184,17 +156,16 @@ class TransformersEngine:
         network.to(device)  # type: ignore[arg-type]  # its decorator hides what it takes
         return Model(network.train(False), tokenizer, lambda: self._closed)
 
-    def _take(self, waiting: list[Job], model: Model, block: bool = True) -> bool:
-        """Moves what is in the inbox to the waiting list, of one job at least with `block`; False once closed."""
+    def _take(self, waiting: list[Job], model: Model) -> bool:
+        """Moves what is in the inbox to the waiting list, of one job at least; False once closed."""
         while not self._closed:
-            fresh = [self._inbox.get()] if block and not waiting else []
-            if block:
-                time.sleep(_GATHER)
+            fresh = [] if waiting else [self._inbox.get()]
+            time.sleep(_GATHER)
             for job in fresh + self._arrived():
                 if job is not None and model.admit(job):
                     waiting.append(job)
             waiting[:] = [job for job in waiting if not job.future.cancelled()]
-            if waiting or not block:
+            if waiting:
                 break
         return not self._closed
 
