@@ -26,6 +26,7 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import ErrorDetails
 
 from seedbed.credentials import ENV_ADVICE
+from seedbed.engines.device import usual_rows
 from seedbed.engines.smollm2 import EMBEDDED
 from seedbed.faults import Advice, Fault, fault, fault_of, read_options
 from seedbed.options_file import refuse
@@ -46,7 +47,7 @@ class TransformersModel(Frozen):
     model: Annotated[str, Field(min_length=1)] = EMBEDDED
     revision: str = ""
     licence: str = "unknown"
-    concurrency: Annotated[int, Field(ge=1)] = 32
+    concurrency: Annotated[int, Field(ge=1)] = Field(default_factory=usual_rows, description="On a CPU 32, else 128")
 
 
 def _base_url(url: str) -> str:

@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from seedbed.engines import Choice, EngineError, Messages, Reply, Sampling
+from seedbed.engines.memory import footprint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,11 +75,12 @@ class Model:
     def __init__(
         self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, closed: Callable[[], bool]
     ) -> None:
-        self.network, self._tokenizer, self._closed = network, tokenizer, closed
+        self._network, self._tokenizer, self._closed = network, tokenizer, closed
+        self.footprint = footprint(network)
         self._context = int(getattr(network.config, "max_position_embeddings", 0) or 1 << 30)
         ends = getattr(network.generation_config, "eos_token_id", None)
         known = (tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends]))
-        self.ends = {token for token in known if token is not None}
+        self._ends = {token for token in known if token is not None}
         self._memory: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
         self._special = re.compile("|".join(map(re.escape, sorted(tokenizer.all_special_tokens, reverse=True))))
 
@@ -141,14 +143,14 @@ class Model:
     def _goes_on(self, job: Job, token: int) -> bool:
         """Notes the token; settles the job when it was the last."""
         job.drawn.append(token)
-        if token in self.ends or len(job.drawn) >= job.sampling.max_tokens:
-            self.finish(job)
+        if token in self._ends or len(job.drawn) >= job.sampling.max_tokens:
+            self._finish(job)
         return not job.settled and not job.future.cancelled()
 
-    def finish(self, job: Job) -> None:
+    def _finish(self, job: Job) -> None:
         """Settles a chat with what it has drawn."""
         text = self._tokenizer.decode(job.drawn, skip_special_tokens=True)
-        finish = "stop" if job.drawn and job.drawn[-1] in self.ends else "length"
+        finish = "stop" if job.drawn and job.drawn[-1] in self._ends else "length"
         job.settle(Reply(str(text).strip(), len(job.ids), len(job.drawn), finish))
 
     def _begin(self, jobs: Sequence[Job]) -> tuple[DynamicCache, Tensor, Tensor, list[Job]]:
@@ -180,7 +182,7 @@ class Model:
         import torch
         from transformers import DynamicCache
 
-        device = self.network.device
+        device = self._network.device
         if len(rows) == 1:
             known = len(self._known(rows[0][:-1]))
             shared = known if shared == len(rows[0]) - 1 else max(shared, known)  # the former shares with nobody here
@@ -209,7 +211,7 @@ class Model:
             self._memory[known] = self._memory.pop(known)  # the least recently used is forgotten first
             cache = DynamicCache(self._memory[known])
         if len(known) < len(ids):
-            rest = torch.tensor([ids[len(known) :]], device=self.network.device)
+            rest = torch.tensor([ids[len(known) :]], device=self._network.device)
             self._forward(rest, rest.new_ones(1, len(ids)), cache)
             self._memory[tuple(ids)] = [(layer[0], layer[1]) for layer in cache]
         while sum(map(len, self._memory)) > _REMEMBER:
@@ -222,7 +224,7 @@ class Model:
 
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with torch.inference_mode():
-            output = self.network(
+            output = self._network(
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=positions,

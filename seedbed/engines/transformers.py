@@ -6,18 +6,22 @@ Callers put jobs in an inbox; one thread takes what waits, runs it as a batch an
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import queue
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling
+from seedbed.engines.device import ROWS_ON_CPU, device
 from seedbed.engines.fingerprint import commit_of, folder_of, identify
 from seedbed.engines.forward import Job, Model
+from seedbed.engines.memory import Footprint, free
 from seedbed.engines.smollm2 import EMBEDDED, quiet
 
 # torch's threads, asleep while they wait and not spinning: beside another busy process the same answers took 97 s
@@ -25,27 +29,26 @@ from seedbed.engines.smollm2 import EMBEDDED, quiet
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _GATHER = 0.01  # seconds that the thread waits for callers that were resumed together
-# Tokens that a batch may hold, prompts and answers: bounds the memory of keys and values. One that does not fit even so
-# halves what it held for the next ones.
-_BUDGET = 24_576
 
 
 class TransformersEngine:
     """The Engine of a model in this process; its thread loads the model on the first call."""
 
     def __init__(
-        self, model: str | Path = EMBEDDED, revision: str = "", licence: str = "unknown", batch: int = 32
+        self, model: str | Path = EMBEDDED, revision: str = "", licence: str = "unknown", batch: int = ROWS_ON_CPU
     ) -> None:
         """`model` is a folder, a name on the hub, or `smollm2-135m` for the embedded one. Raises EngineError."""
-        self._model, self._revision, self._batch, self._room = str(model), revision, batch, _BUDGET
-        self._card = identify("transformers", self._model, revision, licence)
+        self._model, self._revision, self._batch = str(model), revision, batch
+        self._most = math.inf  # bytes that a batch may take: half of what one took that did not fit
+        self._device, self._weights = device(), identify("transformers", self._model, revision, licence)
+        self._card = replace(self._weights, revision=self._weights.revision + self._device.mark)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
 
     @property
     def card(self) -> ModelCard:
-        """Which model this is."""
+        """Which model this is; its revision names the precision where that is not the single one of a CPU."""
         return self._card
 
     async def chat(
@@ -124,12 +127,12 @@ class TransformersEngine:
 
     def _answer(self, model: Model, waiting: list[Job]) -> None:
         """The next batch of those that wait."""
-        batch, refused = _pick(waiting, self._batch, self._room), list[Job]()
+        room = min(self._most, free(self._device.name))
+        batch, refused = _pick(waiting, self._batch, room, model.footprint), list[Job]()
         try:
             # A row that is too large by itself says nothing of batches.
             if not _run(model, batch, refused) and len(batch) > 1 and not refused:
-                held = len(batch) * max(job.size for job in batch)
-                self._room = min(self._room, held) // 2
+                self._most = model.footprint.of(len(batch), max(job.size for job in batch)) / 2
         except Exception as error:  # whatever it is, the callers must hear of it
             _refuse(batch, f"{self._card.model} failed: {error!r}")
         waiting[:] = [job for job in waiting if not job.settled]
@@ -141,9 +144,8 @@ class TransformersEngine:
         folder = folder_of(self._model)
         name = str(folder or self._model)
         revision = None if folder else commit_of(self._model, self._revision) or None
-        if revision and revision != self._card.revision:
+        if revision and revision != self._weights.revision:
             raise EngineError("at first nobody said which commit of it this is, now the hub does: run again")
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
             network = AutoModelForCausalLM.from_pretrained(
@@ -151,9 +153,9 @@ class TransformersEngine:
                 revision=revision,
                 trust_remote_code=False,
                 use_safetensors=True,
-                dtype="auto" if device == "cuda" else torch.float32,
+                dtype=getattr(torch, self._device.dtype),
             )
-        network.to(device)  # type: ignore[arg-type]  # its decorator hides what it takes
+        network.to(self._device.name)  # type: ignore[arg-type]  # its decorator hides what it takes
         return Model(network.train(False), tokenizer, lambda: self._closed)
 
     def _take(self, waiting: list[Job], model: Model) -> bool:
@@ -176,14 +178,14 @@ class TransformersEngine:
         return jobs
 
 
-def _pick(waiting: Sequence[Job], limit: int, room: int) -> list[Job]:
-    """The next batch, of `room` tokens at most: choices before chats, which frees callers; the oldest and its like."""
+def _pick(waiting: Sequence[Job], limit: int, room: float, footprint: Footprint) -> list[Job]:
+    """The next batch, of `room` bytes at most: choices before chats, which frees callers; the oldest and its like."""
     jobs = [job for job in waiting if job.options] or waiting
     jobs = sorted(jobs, key=lambda job: abs(job.size - jobs[0].size))
     batch, widest = jobs[:1], jobs[0].size
     for job in jobs[1:limit]:
         widest = max(widest, job.size)
-        if widest * (len(batch) + 1) > room:
+        if footprint.of(len(batch) + 1, widest) > room:
             break
         batch.append(job)
     return batch
