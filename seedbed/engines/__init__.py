@@ -6,8 +6,8 @@ before them and the scripted model of the tests are small classes that happen to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -54,13 +54,15 @@ class Choice:
     """Each option's probability (they sum to 1), read from one forward pass.
 
     `mass` is the probability that the options had together before they were normalised: near 0, the model
-    did not want to answer with any of them and the choice means little.
+    did not want to answer with any of them and the choice means little; at 0 all probabilities are 0. `wanted` are
+    the likeliest first tokens, as text, with their probabilities.
     """
 
     probabilities: dict[str, float]
     mass: float
     tokens_in: int
     call_id: str = ""
+    wanted: Mapping[str, float] = field(default_factory=dict)
 
     def expected(self) -> float:
         """Mean of options that are numbers, e.g. a rating from 1 to 5."""

@@ -66,7 +66,10 @@ class TransformersEngine:
         return reply
 
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
-        """The probability of each option's first token. Raises ValueError when two options begin alike."""
+        """The probability of each option by its first token, by further ones where options begin alike.
+
+        Raises EngineError when two cannot be told apart.
+        """
         if len(options) < 2:
             raise ValueError(f"a choice needs two options or more, not {list(options)}")
         choice = await self._submit(messages, Sampling(), 0, tuple(options))
