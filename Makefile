@@ -22,10 +22,11 @@ train: $(VENV)/core
 
 vllm: $(VLLM)/ready
 
-# Where vLLM cannot be brought its tests are skipped and say so; in CI they fail instead.
+# Where vLLM cannot be brought its tests are skipped and say so; in CI they fail instead. Three files of tests at a time,
+# though there may be two cores: much of a test is waiting. tests/conftest.py says which begin.
 test: check $(VENV)/browser
 	@$(MAKE) --no-print-directory vllm || echo "vLLM could not be installed: the tests that need it will say so"
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .

@@ -28,8 +28,7 @@ from pathlib import Path
 
 from benchmarks.goals import Measured, at_least, not_here
 from curators.critique import LEVELS
-from seedbed.engines import Messages, Sampling
-from seedbed.engines import forward as token_work
+from seedbed.engines import Messages, Sampling, groups
 from seedbed.engines.transformers import TransformersEngine
 from seedbed.pairwise import RUBRIC
 from seedbed.prompts import fence, render
@@ -114,14 +113,14 @@ async def measure(rows: Sequence[tuple[str, str, bool]], rounds: int) -> dict[st
     plain, long = prompts_of(rows, " only"), prompts_of(rows, ", then two sentences that say why")
     ways = {way: (written, long) if "written" in way else (one_token, plain) for way in WAYS}
     speeds: dict[str, list[float]] = {way: [] for way in ways}
-    scores, tokens, grouping = {}, {}, token_work.groups
+    scores, tokens, grouping = {}, {}, groups.cut
     async with TransformersEngine() as engine:
         await one_token(engine, plain[:2])
         for _ in range(rounds):
             for way, (judge, prompts) in ways.items():
                 # Each row a group of its own, and nothing remembered: every prompt is read whole.
-                token_work.groups = grouping if "shared" in way else _alone
-                token_work._REMEMBER = 8_192 if "shared" in way else 0
+                groups.cut = grouping if "shared" in way else _alone
+                groups.REMEMBER = 8_192 if "shared" in way else 0
                 began = time.perf_counter()
                 scores[way], tokens[way] = await judge(engine, prompts)
                 speeds[way].append(len(rows) / (time.perf_counter() - began))

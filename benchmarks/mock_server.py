@@ -295,7 +295,8 @@ class Connection(asyncio.Protocol):
 async def serve(flags: argparse.Namespace) -> None:
     """Listen on loopback until killed, or until the parent that was named is gone."""
     loop, desk = asyncio.get_running_loop(), Desk(flags)
-    server = await loop.create_server(lambda: Connection(desk, loop), "127.0.0.1", flags.port)
+    # More than the usual 100 may wait to be let in, or a crowd of clients loses a second to the first that are not.
+    server = await loop.create_server(lambda: Connection(desk, loop), "127.0.0.1", flags.port, backlog=4096)
     print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
     while flags.parent in (0, os.getppid()):  # a test that was killed leaves no server behind
         await asyncio.sleep(1)

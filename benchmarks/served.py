@@ -66,7 +66,8 @@ async def bare(engine: VllmEngine, asked: list[Messages]) -> float:
 
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {client._key}"}
     began = time.perf_counter()
-    async with aiohttp.ClientSession(headers=headers) as session:
+    connector = aiohttp.TCPConnector(limit=0)  # else aiohttp holds itself to 100 connections
+    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
         await asyncio.gather(*(worker(session) for _ in range(AT_ONCE)))
     return sum(tokens) / (time.perf_counter() - began)
 

@@ -28,6 +28,7 @@ from pydantic_core import ErrorDetails
 
 from seedbed.asking import Asked, Asking
 from seedbed.credentials import ENV_ADVICE
+from seedbed.engines.device import usual_rows
 from seedbed.engines.smollm2 import EMBEDDED
 from seedbed.faults import Advice, Fault, fault, fault_of, read_options
 from seedbed.options_file import refuse
@@ -50,7 +51,9 @@ class TransformersModel(Asking):
     )
     revision: str = Field(default="", description="Of a model on the Hub: branch, tag or commit.")
     licence: str = Field(default="unknown", description="Recorded with every run; known for the embedded model.")
-    concurrency: Annotated[int, Field(ge=1)] = Field(default=32, description="Calls in a batch, at most.")
+    concurrency: Annotated[int, Field(ge=1)] = Field(
+        default_factory=usual_rows, description="Calls in a batch, at most: on a CPU 32, else 128."
+    )
 
     @model_validator(mode="after")
     def _no_fields(self) -> Self:

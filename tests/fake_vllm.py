@@ -2,8 +2,8 @@
 
 It takes vLLM's command line and answers as its server does. What the last turn of a prompt says, it does: DIE,
 FREEZE and STALL, with a number only until it has been started so often; SLOW n, REFUSE. The folder FAKE_VLLM keeps
-what happened (`starts`, `asked`). A file `broken` in it keeps the server from coming up, and is what its log then says;
-a file `late` has it come up in a minute; a file `busy` has its metrics count tokens all the time.
+what happened (`starts`, `asked`). A file `noise` in it is what its log says first; a file `broken` too, and it does not
+come up; a file `late` has it come up in a minute; a file `busy` has its metrics count tokens all the time.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ class Server(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until killed, unless told that all is broken."""
     Server.start = note("starts", {"pid": os.getpid(), "argv": sys.argv, "env": dict(os.environ)})
+    if (FOLDER / "noise").exists():
+        sys.stderr.write((FOLDER / "noise").read_text())
     broken = FOLDER / "broken"
     if broken.exists():
         sys.exit(broken.read_text())

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.mock_server import running, started
 from flows.run import grow, read
 from seedbed.store import Store
+from tests.ports import free_port
 from tests.test_run import BALANCE, await_requests, recipe, start, stats
 
 SHORT = {"timeout": 1, "retries": 3}  # a call takes 4 s at most, and a server that is gone gets 4 s to come back
@@ -112,7 +113,7 @@ def test_a_fault_that_lasts_ends_the_run_in_time_with_what_to_do_and_then_the_sa
 ):
     flags, said, remedy = LASTING[name]
     home = tmp_path / "home"
-    with running(**flags) as base_url:
+    with running(**flags, port=free_port()) as base_url:
         path, began = one(tmp_path, base_url), time.monotonic()
         outcome = grown(path, home)
         took = time.monotonic() - began
@@ -127,7 +128,7 @@ def test_a_fault_that_lasts_ends_the_run_in_time_with_what_to_do_and_then_the_sa
 def interrupted(tmp_path, number, then):
     """A run whose server gets a signal amid it; `then` is done a moment later. What it said, paid calls, its home."""
     home = tmp_path / "home"
-    with started(latency_ms=60) as (base_url, server):
+    with started(latency_ms=60, port=free_port()) as (base_url, server):
         path = one(tmp_path, base_url)
         process = start("run", path, home=home)
         await_requests(base_url, 12)

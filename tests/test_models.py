@@ -16,6 +16,23 @@ from seedbed.engines.fingerprint import commit_of
 from seedbed.engines.transformers import TransformersEngine
 from tests.tiny_model import tiny_model
 
+ASKED = """
+import asyncio
+from seedbed.engines import Sampling, transformers
+from seedbed.engines.device import Device
+
+async def says():
+    async with transformers.TransformersEngine("own/tiny") as engine:
+        return (await engine.chat([{"role": "user", "content": "w1"}], Sampling(0, 1, 3), step="test")).tokens_out
+
+def revision(*named):
+    return transformers.TransformersEngine(*named).card.revision
+
+print(revision("own/tiny"), revision("own/tiny", "v2"), revision("own/other", "v2"))
+transformers.device = lambda: Device("cpu", "bfloat16")
+print(revision("own/tiny"), asyncio.run(says()))
+"""
+
 
 def test_a_model_is_known_by_what_is_in_its_folder_and_not_by_where_that_is(tmp_path):
     here, there = tiny_model(tmp_path / "a" / "tiny"), tmp_path / "b" / "tiny"
@@ -32,13 +49,9 @@ def test_a_model_of_the_hub_is_known_by_its_commit_and_not_by_a_branch_that_move
     (cache / "refs").mkdir()
     for branch in ("main", "v2"):
         (cache / "refs" / branch).write_text("a" * 40)
-    asked = (
-        "from seedbed.engines.transformers import TransformersEngine as E; "
-        "print(E('own/tiny').card.revision, E('own/tiny', 'v2').card.revision, E('own/other', 'v2').card.revision)"
-    )
     hub = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([sys.executable, "-c", asked], env=hub, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["a" * 40, "a" * 40, "v2"]
+    done = subprocess.run([sys.executable, "-c", ASKED], env=hub, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["a" * 40, "a" * 40, "v2", "a" * 40 + "+bfloat16", "3"]
 
 
 def test_where_the_hub_refuses_to_say_the_cache_says_which_commit_it_is(monkeypatch):

@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from benchmarks.mock_server import running
+from tests.asked import sql as sql  # others take it from here
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 SEEDBED = [sys.executable, "-c", "from flows.cli import main; main()"]
@@ -65,10 +67,6 @@ def facts(*arguments: object, home: Path):
     done = seedbed(*arguments, "--json", home=home)
     assert done.returncode in (0, 1, 3), done.stderr
     return json.loads(done.stdout)
-
-
-def sql(statement: str, home: Path):
-    return facts("sql", statement, home=home)
 
 
 def exported(home: Path, name: str = "scripted") -> bytes:
@@ -214,7 +212,7 @@ def test_good_rows_are_kept_beside_bad_ones_and_the_run_is_not_called_done(tmp_p
 
 def test_rows_that_the_server_failed_are_tried_again_by_the_same_command(tmp_path):
     home = tmp_path / "home"
-    with running(status=500) as base_url:
+    with running(status=500, port=free_port()) as base_url:
         path = recipe(tmp_path, base_url, model={"retries": 0})
         port = base_url.rsplit(":", 1)[1].split("/")[0]
         assert seedbed("run", path, home=home).returncode == 1

@@ -19,6 +19,7 @@ from seedbed.store import Store
 from tests import test_run
 from tests.tiny_model import GOOD, text, tiny_model
 from tests.tiny_version import BATCH, EPOCHS, grown, options, pair, preferences, spoilt
+from trainer.manifest import read_manifest
 from trainer.options import Training
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +79,15 @@ def test_the_manifest_names_version_recipe_base_and_everything_that_decided_the_
     assert base["model"] == str(place / "model") and base["revision"].startswith("files:") and base["licence"] == "MIT"
     assert manifest["training"]["objective"] == "dpo" and manifest["training"]["beta"] == 0.1
     assert set(manifest["packages"]) >= {"torch", "trl", "peft", "transformers"}
-    assert manifest["seconds"] > 0 and "CPU" in manifest["device"]
+    assert manifest["seconds"] > 0 and "CPU" in manifest["device"] and manifest["dtype"] == "float32"
+
+
+def test_a_manifest_that_says_no_precision_is_read_as_one_that_is_not_known(place, tmp_path):
+    adapter = shutil.copytree(place / "home/adapters/toy-v2-dpo", tmp_path / "adapter")
+    told = json.loads((adapter / "manifest.json").read_text())
+    del told["dtype"]
+    (adapter / "manifest.json").write_text(json.dumps(told))
+    assert read_manifest(adapter).dtype is None
 
 
 def test_evaluate_repeats_the_recorded_figures_to_the_last_digit(place, manifest):

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from seedbed.records import Content
 from seedbed.store import Store
 from seedbed.store.reviews import Event, record
 from tests.handmade import NAMES, add, judged
+from tests.ports import free_port
 from tests.test_run import await_requests, recipe, sql
 from tests.test_ui import PAGES, freeze_all
 
@@ -79,13 +79,6 @@ def home(tmp_path_factory):
         record(store, name, Event("run1", f"{0:020x}", "keep", note=HOSTILE))
     store.close()
     return folder
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import pytest
 from benchmarks.review import command
 from tests.fake_hub import FakeHub, Fault
 from tests.grown import pairs, rows, stored
+from tests.ports import free_port
 from tests.test_push import REPO, TOKEN, environment
 from tests.test_ui import opened, ran, shown
-from tests.test_ui_browser import browser, free_port, settled, visit
+from tests.test_ui_browser import browser, settled, visit
 
 __all__ = ["browser"]  # a fixture
 PUSH = "Publish exactly this"
@@ -42,13 +43,13 @@ def page(browser, home, hub, tmp_path, monkeypatch):
         context.close()
 
 
-def build(page, home, **fields: str) -> str:
-    """Fill the form in, build, and say what the page says then."""
+def build(page, home, told: str, **fields: str) -> str:
+    """Fill the form in, build, and say what the page says once it tells of what was `told` to be looked for."""
     given = {"Data set": REPO, "Licence of the data": "cc-by-4.0", "Options file": str(home / "terms.yaml")}
     for name, value in {**given, **fields}.items():
         page.get_by_label(name, exact=True).fill(value)
     page.get_by_role("button", name="Build and look").click()
-    page.wait_for_timeout(500)
+    page.get_by_text(told).filter(visible=True).first.wait_for(timeout=60_000)
     settled(page)
     text: str = page.locator("[data-testid=stMain]").inner_text()
     return text
@@ -59,8 +60,8 @@ def writes(hub: FakeHub) -> list[str]:
 
 
 def test_what_was_looked_at_is_sent_at_the_second_press_and_never_the_token(page, home, hub):
-    said = build(page, home)
-    assert "data/preference/train-00000-of-00001.parquet" in said and "it would be made, private" in said
+    said = build(page, home, "it would be made, private")
+    assert "data/preference/train-00000-of-00001.parquet" in said
     assert not writes(hub) and not hub.repos
     page.get_by_text("The card", exact=True).click()
     settled(page)
@@ -74,16 +75,16 @@ def test_what_was_looked_at_is_sent_at_the_second_press_and_never_the_token(page
     built = (home / "trees" / "desk-v1" / "README.md").read_bytes()
     assert hub.repos[REPO].files["README.md"] == built
     assert TOKEN not in page.content()
-    assert "nothing to do" in build(page, home)
+    assert "nothing to do" in build(page, home, "nothing to do")
 
 
 def test_what_is_to_be_mended_is_told_and_nothing_can_be_sent(page, home, hub):
-    said = build(page, home, **{"Licence of the data": "", "Options file": ""})
-    assert "license" in said and "other-3b" in said
+    said = build(page, home, "other-3b", **{"Licence of the data": "", "Options file": ""})
+    assert "license" in said
     assert page.get_by_role("button", name=PUSH).count() == 0
-    assert "is no name of a repository" in build(page, home, **{"Data set": "nobody"})
-    assert "no such file" in build(page, home, **{"Options file": str(home / "gone.yaml")}).lower()
-    assert "no data set named" in build(page, home, **{"Data set": ""})
+    build(page, home, "is no name of a repository", **{"Data set": "nobody"})
+    build(page, home, "no such file", **{"Options file": str(home / "gone.yaml")})
+    build(page, home, "no data set named", **{"Data set": ""})
     assert page.get_by_role("button", name=PUSH).count() == 0
     assert not writes(hub)
 

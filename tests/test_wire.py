@@ -92,16 +92,24 @@ def test_a_deadline_is_each_calls_own():
     async def main():
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         wire = Wire(URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), {}, 4)
-        began, took = asyncio.get_running_loop().time(), []
+        loop, ended = asyncio.get_running_loop(), list[float]()
 
         async def call(seconds):
+            began = loop.time()
             with pytest.raises(TimeoutError):
                 await wire.exchange("POST", "page", b"", seconds)
-            took.append(round(asyncio.get_running_loop().time() - began, 1))
+            assert loop.time() - began >= seconds - 1e-3, "not before it is due"
+            ended.append(seconds)
 
+        long = [asyncio.create_task(call(seconds)) for seconds in (600, 300)]
+        await asyncio.sleep(0)  # theirs are set first
         await asyncio.gather(call(0.5), call(0.1), call(0.3))
+        assert not any(one.done() for one in long)
+        for one in long:
+            one.cancel()
+        await asyncio.wait(long)
         await wire.close()
         server.close()
-        return took
+        return ended
 
     assert asyncio.run(main()) == [0.1, 0.3, 0.5]

@@ -79,6 +79,7 @@ def train(task: Train, tell: Tell) -> None:
         seconds=round(time.monotonic() - began, 1),
         steps=trainer.state.global_step,
         device=_device(start),
+        dtype=str(start.model.dtype).removeprefix("torch."),
         packages=packages(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -65,6 +65,7 @@ class Manifest(Frozen):
     seconds: float
     steps: int
     device: str
+    dtype: str | None = None  # of the base model's weights; None where the manifest does not say
     packages: dict[str, str]
     created_at: str
 

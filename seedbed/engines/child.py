@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from seedbed.engines.server_log import end_of
+
 GRACE = 5.0  # seconds that a server has to end by itself before it is killed
 _SLOWEST_END = 45.0  # seconds that the guard may take in all
-_LOG_LINES = 12
-_LINE = 300  # characters of a line of the log that are worth repeating
 _GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -54,13 +54,13 @@ class Child:
             return f"it was ended by signal {code - 128}"
         return f"it ended with exit code {code}"
 
+    def began_well(self) -> None:
+        """It does its work: what its log has said so far is no cause of what comes."""
+        self._log_begins = self.log.stat().st_size
+
     def last_words(self) -> str:
-        """The end of its log, without empty lines and routes."""
-        with self.log.open("rb") as file:
-            file.seek(max(self._log_begins, self.log.stat().st_size - 65_536))
-            lines = file.read().decode(errors="replace").splitlines()
-        told = [line.rstrip()[:_LINE] for line in lines if line.strip()]
-        return "\n".join(told[-_LOG_LINES:])
+        """What its log says of its end: the cause, then the last lines."""
+        return end_of(self.log, self._log_begins)
 
     def stop(self, now: bool = False) -> None:
         """End it and everything it started; returns when they are gone. `now`: it is frozen, and would not hear."""

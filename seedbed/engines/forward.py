@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from seedbed.engines import Choice, EngineError, EngineGone, EngineRefused, Messages, Reply, Sampling
+from seedbed.engines import Choice, EngineError, EngineGone, EngineRefused, Messages, Reply, Sampling, groups
+from seedbed.engines.memory import footprint
+from seedbed.engines.spelling import Spelled, Spelling, spell, ways
 from seedbed.replies import reply
 
 if TYPE_CHECKING:
@@ -24,8 +27,9 @@ if TYPE_CHECKING:
     from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 _NUCLEUS = 128  # tokens that may be drawn at most, the likeliest first
-_PASS = 32  # a forward pass costs about as much as this many tokens, however few it has
-_REMEMBER = 8_192  # tokens of prefixes whose keys and values are kept
+_ENDING = 200  # characters at the end of a prompt, at most, that decide how the next words are spelled
+_MATTERS = 0.01  # of the mass found: as likely must be what several options share for it to be read on
+_WANTED = 3  # likeliest first tokens that a choice tells of
 
 
 @dataclass(eq=False)
@@ -39,16 +43,18 @@ class Job:
     future: asyncio.Future[Reply | Choice]
     template: Mapping[str, object] = field(default_factory=dict)  # further arguments of the chat template
     settled: bool = False
-    alone: bool = False  # it failed among others, and is not to be run with them again
     ids: list[int] = field(default_factory=list)
-    firsts: list[list[int]] = field(default_factory=list)  # each option's first tokens
+    spelled: Spelled = ()
+    found: list[float] = field(default_factory=list)  # each option's probability so far
+    wanted: dict[str, float] = field(default_factory=dict)
     drawn: list[int] = field(default_factory=list)
     dice: random.Random = field(default_factory=random.Random)
 
     @property
     def size(self) -> int:
         """The tokens it may come to hold."""
-        return len(self.ids) + (0 if self.options else self.sampling.max_tokens)
+        longest = max((len(spelling) for spellings in self.spelled for spelling in spellings), default=1)
+        return len(self.ids) + (longest - 1 if self.options else self.sampling.max_tokens)
 
     def reset(self) -> None:
         """Nothing drawn yet, and the dice as the prompt and the ordinal alone make them."""
@@ -71,26 +77,45 @@ def _resolve(future: asyncio.Future[Reply | Choice], outcome: Reply | Choice | E
         future.set_result(outcome)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A place to read a choice at: after the prompt and what some options share of it, and how likely that is."""
+
+    job: Job
+    prefix: Spelling = ()
+    likely: float = 1.0
+
+    @property
+    def ids(self) -> list[int]:
+        """Everything before that place."""
+        return [*self.job.ids, *self.prefix]
+
+
 class Model:
     """Network and tokenizer, used by the engine's thread alone."""
 
     def __init__(
         self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, closed: Callable[[], bool]
     ) -> None:
-        self.network, self._tokenizer, self._closed = network, tokenizer, closed
+        self._network, self._tokenizer, self._closed = network, tokenizer, closed
+        self.footprint = footprint(network)
         self._context = int(getattr(network.config, "max_position_embeddings", 0) or 1 << 30)
         ends = getattr(network.generation_config, "eos_token_id", None)
         known = (tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends]))
-        self.ends = {token for token in known if token is not None}
+        self._ends = {token for token in known if token is not None}
         self._memory: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
-        self._special = re.compile("|".join(map(re.escape, sorted(tokenizer.all_special_tokens, reverse=True))))
+        special = "|".join(map(re.escape, sorted(tokenizer.all_special_tokens, reverse=True)))
+        self._special = re.compile(special or "(?!)")  # the latter is found nowhere
+        self._spelled = lru_cache(maxsize=256)(lambda before, options: spell(self._encode, before, options))
+        self._word = lru_cache(maxsize=4096)(lambda token: str(tokenizer.decode([token])))
 
     def admit(self, job: Job) -> bool:
         """Reads the job's prompt and options into tokens; what cannot be run is settled at once."""
         try:
-            job.ids = self._tokens(job.messages, job.template)
-            job.firsts = self._firsts(job.options)
-        except ValueError as error:
+            prompt = self._prompt(job.messages, job.template)
+            job.ids = self._encode(prompt)
+            job.spelled = self._spelled(self._ending(prompt), job.options)
+        except EngineError as error:
             job.settle(error)
         except Exception as error:  # a model brings its own template and tokenizer
             job.settle(_untaken(error))
@@ -114,15 +139,42 @@ class Model:
         torch.cuda.empty_cache()  # does nothing where CUDA was never used
 
     def choose(self, jobs: Sequence[Job]) -> None:
-        """Settles each job from the distribution of its next token."""
-        for shared, members in groups([job.ids for job in jobs]):
-            group = [jobs[n] for n in members]
-            _, _, logits = self._prefill([job.ids for job in group], shared)
-            for job, row in zip(group, logits.double().softmax(-1).cpu(), strict=True):
-                found = [float(row[firsts].sum()) for firsts in job.firsts]
-                mass = sum(found) or 1e-300
-                shares = {option: p / mass for option, p in zip(job.options, found, strict=True)}
-                job.settle(Choice(shares, sum(found), len(job.ids)))
+        """Settles each job from what comes next; where options begin alike, from what comes after that too."""
+        looks = [_Look(job) for job in jobs]
+        for job in jobs:
+            job.found = [0.0] * len(job.options)
+        while looks:
+            further = list[_Look]()
+            for shared, members in groups.cut([look.ids for look in looks]):
+                group = [looks[n] for n in members]
+                _, _, logits = self._prefill([look.ids for look in group], shared)
+                for look, odds in zip(group, logits.double().softmax(-1).cpu(), strict=True):
+                    further += self._read(look, odds)
+            left = {look.job for look in further}
+            for job in {look.job for look in looks} - left:
+                _chosen(job)
+            looks = further
+
+    def _read(self, look: _Look, odds: Tensor) -> list[_Look]:
+        """Adds what the odds tell of each option, and says where to read on."""
+        job = look.job
+        if not look.prefix:
+            job.wanted = self._likeliest(odds)
+        telling, shared = ways(job.spelled, look.prefix, self._blank)
+        for token, number in telling.items():
+            job.found[number] += look.likely * float(odds[token])
+        further = [_Look(job, (*look.prefix, token), look.likely * float(odds[token])) for token in shared]
+        return [found for found in further if found.likely > _MATTERS * sum(job.found)]
+
+    def _likeliest(self, odds: Tensor) -> dict[str, float]:
+        top, words = odds.topk(min(_WANTED, len(odds))), dict[str, float]()
+        for p, token in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+            word = self._word(token)
+            words[word] = words.get(word, 0.0) + p
+        return words
+
+    def _blank(self, token: int) -> bool:
+        return not self._word(token).strip()
 
     def generate(self, jobs: Sequence[Job]) -> None:
         """Token after token for all; a row that is done leaves the batch."""
@@ -146,14 +198,14 @@ class Model:
     def _goes_on(self, job: Job, token: int) -> bool:
         """Notes the token; settles the job when it was the last."""
         job.drawn.append(token)
-        if token in self.ends or len(job.drawn) >= job.sampling.max_tokens:
-            self.finish(job)
+        if token in self._ends or len(job.drawn) >= job.sampling.max_tokens:
+            self._finish(job)
         return not job.settled and not job.future.cancelled()
 
-    def finish(self, job: Job) -> None:
+    def _finish(self, job: Job) -> None:
         """Settles a chat with what it has drawn."""
         text = self._tokenizer.decode(job.drawn, skip_special_tokens=True)
-        finish = "stop" if job.drawn and job.drawn[-1] in self.ends else "length"
+        finish = "stop" if job.drawn and job.drawn[-1] in self._ends else "length"
         job.settle(reply(str(text).strip(), finish, (len(job.ids), len(job.drawn))))
 
     def _begin(self, jobs: Sequence[Job]) -> tuple[DynamicCache, Tensor, Tensor, list[Job]]:
@@ -162,7 +214,7 @@ class Model:
         from torch.nn.functional import pad
         from transformers import DynamicCache
 
-        together = groups([job.ids for job in jobs])
+        together = groups.cut([job.ids for job in jobs])
         parts = [self._prefill([jobs[n].ids for n in members], shared) for shared, members in together]
         width = max(mask.shape[1] for _, mask, _ in parts)
         layers = zip(*(list(cache.layers) for cache, _, _ in parts), strict=True)
@@ -185,7 +237,7 @@ class Model:
         import torch
         from transformers import DynamicCache
 
-        device = self.network.device
+        device = self._network.device
         if len(rows) == 1:
             known = len(self._known(rows[0][:-1]))
             shared = known if shared == len(rows[0]) - 1 else max(shared, known)  # the former shares with nobody here
@@ -214,10 +266,10 @@ class Model:
             self._memory[known] = self._memory.pop(known)  # the least recently used is forgotten first
             cache = DynamicCache(self._memory[known])
         if len(known) < len(ids):
-            rest = torch.tensor([ids[len(known) :]], device=self.network.device)
+            rest = torch.tensor([ids[len(known) :]], device=self._network.device)
             self._forward(rest, rest.new_ones(1, len(ids)), cache)
             self._memory[tuple(ids)] = [(layer[0], layer[1]) for layer in cache]
-        while sum(map(len, self._memory)) > _REMEMBER:
+        while sum(map(len, self._memory)) > groups.REMEMBER:
             del self._memory[next(iter(self._memory))]
         return cache
 
@@ -227,7 +279,7 @@ class Model:
 
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         with torch.inference_mode():
-            output = self.network(
+            output = self._network(
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=positions,
@@ -238,26 +290,34 @@ class Model:
         logits: Tensor = output.logits[:, -1]
         return logits
 
-    def _tokens(self, messages: Messages, template: Mapping[str, object]) -> list[int]:
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _prompt(self, messages: Messages, template: Mapping[str, object]) -> str:
         """The prompt by the model's chat template; no message can hold a special token."""
         turns = [{"role": turn["role"], "content": self._plain(turn["content"])} for turn in messages]
         more: dict[str, Any] = dict(template)
-        text = self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **more)
-        return list(self._tokenizer.encode(str(text), add_special_tokens=False))
+        return str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **more))
+
+    def _ending(self, prompt: str) -> str:
+        """What decides how the words after a prompt are spelled: its end, from the last special token on."""
+        begin = max((found.start() for found in self._special.finditer(prompt)), default=0)
+        return prompt[max(begin, len(prompt) - _ENDING) :]
 
     def _plain(self, text: str) -> str:
         while (cleaned := self._special.sub("", text)) != text:  # again: what is left may join to another
             text = cleaned
         return text
 
-    def _firsts(self, options: Sequence[str]) -> list[list[int]]:
-        """Each option's first token, as it stands and after a space where that still tells the options apart."""
-        plain = [self._tokenizer.encode(option, add_special_tokens=False)[0] for option in options]
-        if len(set(plain)) < len(plain):
-            raise ValueError(f"options that begin with the same token cannot be told apart: {list(options)}")
-        spaced = [self._tokenizer.encode(" " + option, add_special_tokens=False)[0] for option in options]
-        taken = plain + spaced
-        return [[a] if taken.count(b) > 1 else [a, b] for a, b in zip(plain, spaced, strict=True)]
+
+def _chosen(job: Job) -> None:
+    """Settles a choice with what was found."""
+    mass = sum(job.found)
+    if not math.isfinite(mass):
+        job.settle(EngineError("the model computes no numbers for this prompt: its weights or its precision are unfit"))
+        return
+    shares = {option: p / mass if mass else 0.0 for option, p in zip(job.options, job.found, strict=True)}
+    job.settle(Choice(shares, min(mass, 1.0), len(job.ids), wanted=job.wanted))
 
 
 def _untaken(error: Exception) -> EngineError:
@@ -281,51 +341,3 @@ def _draw(logits: Tensor, jobs: Sequence[Job]) -> list[int]:
     place = (reach <= point.to(reach)[:, None] * reach[:, -1:]).sum(-1, keepdim=True)
     drawn: list[int] = top.indices.gather(1, place.clamp(max=top.indices.shape[1] - 1))[:, 0].tolist()
     return drawn
-
-
-def groups(rows: Sequence[list[int]]) -> list[tuple[int, list[int]]]:
-    """Rows that had better be read together: the length of their common prefix, and their numbers.
-
-    Sorted rows are cut into groups so that the least is read in all: each group's prefix once, and a pass for each.
-    """
-    order = sorted(range(len(rows)), key=rows.__getitem__)
-    alike = [_common(rows[one], rows[next_]) for one, next_ in pairwise(order)]
-    best = [(0, 0, 0)]  # the least cost of the rows up to here, where their last group begins, and its prefix
-    for end in range(1, len(order) + 1):
-        tokens, shared, found = 0, len(rows[order[end - 1]]) - 1, list[tuple[int, int, int]]()
-        for begin in reversed(range(end)):
-            tokens += len(rows[order[begin]])
-            if begin + 1 < end:
-                shared = min(shared, alike[begin], len(rows[order[begin]]) - 1)
-            found.append((best[begin][0] + tokens - (end - begin - 1) * shared + _PASS, begin, shared))
-        best.append(min(found))
-    cut, end = list[tuple[int, list[int]]](), len(order)
-    while end:
-        _, begin, shared = best[end]
-        cut += _evened(rows, shared, order[begin:end])
-        end = begin
-    return cut
-
-
-def _evened(rows: Sequence[list[int]], shared: int, members: list[int]) -> list[tuple[int, list[int]]]:
-    """The group in parts of like length, each a pass of its own, where that is cheaper than filling up to the longest.
-
-    Its prefix is read once all the same: the second part finds it remembered.
-    """
-    if shared > _REMEMBER:
-        return [(shared, members)]
-    ordered = sorted(members, key=lambda n: len(rows[n]))
-    own = [len(rows[n]) - shared for n in ordered]
-    best: list[tuple[int, int]] = [(0, 0)]  # the least cost of the rows up to here, and where their last part begins
-    for end in range(1, len(own) + 1):
-        best.append(min((best[at][0] + (end - at) * own[end - 1] + _PASS, at) for at in range(end)))
-    parts, end = list[list[int]](), len(own)
-    while end:
-        parts.append(ordered[best[end][1] : end])
-        end = best[end][1]
-    return [(shared, part) for part in parts]
-
-
-def _common(one: list[int], other: list[int]) -> int:
-    """How many leading tokens agree."""
-    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))

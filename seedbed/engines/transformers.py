@@ -6,33 +6,30 @@ Callers put jobs in an inbox; one thread takes what waits, runs it as a batch an
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 import os
 import queue
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from seedbed.asking import Asking, Way, Ways
-from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling, continuous
-from seedbed.engines.continuous import Continuous
+from seedbed.engines import Choice, EngineError, Messages, ModelCard, Reply, Sampling
+from seedbed.engines.device import ROWS_ON_CPU, device
 from seedbed.engines.fingerprint import commit_of, folder_of, identify
 from seedbed.engines.forward import Job, Model
+from seedbed.engines.memory import Footprint, free
 from seedbed.engines.smollm2 import EMBEDDED, quiet
 
 # torch's threads, asleep while they wait and not spinning: beside another busy process the same answers took 97 s
 # spinning and 23 s so (two cores). Read when torch is first imported, which is later than here.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-logger = logging.getLogger(__name__)
-
 _GATHER = 0.01  # seconds that the thread waits for callers that were resumed together
-# Tokens that a batch may hold, prompts and answers: bounds the memory of keys and values. One that does not fit even so
-# halves what it held for the next ones.
-_BUDGET = 24_576
 
 
 class TransformersEngine:
@@ -43,20 +40,22 @@ class TransformersEngine:
         model: str | Path = EMBEDDED,
         revision: str = "",
         licence: str = "unknown",
-        batch: int = 32,
+        batch: int = ROWS_ON_CPU,
         asking: Asking | None = None,
     ) -> None:
         """`model` is a folder, a name on the hub, or `smollm2-135m` for the embedded one. Raises EngineError."""
         self._ways = Ways(asking)
-        self._model, self._revision, self._batch, self._room = str(model), revision, batch, _BUDGET
-        self._card = identify("transformers", self._model, revision, licence)
+        self._model, self._revision, self._batch = str(model), revision, batch
+        self._most = math.inf  # bytes that a batch may take: half of what one took that did not fit
+        self._device, self._weights = device(), identify("transformers", self._model, revision, licence)
+        self._card = replace(self._weights, revision=self._weights.revision + self._device.mark)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
 
     @property
     def card(self) -> ModelCard:
-        """Which model this is."""
+        """Which model this is; its revision names the precision where that is not the single one of a CPU."""
         return self._card
 
     async def chat(
@@ -74,7 +73,10 @@ class TransformersEngine:
         return reply
 
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
-        """The probability of each option's first token. Raises ValueError when two options begin alike."""
+        """The probability of each option by its first token, by further ones where options begin alike.
+
+        Raises EngineError when two cannot be told apart.
+        """
         if len(options) < 2:
             raise ValueError(f"a choice needs two options or more, not {list(options)}")
         choice = await self._submit(messages, self._ways.of(step), Sampling(), 0, tuple(options))
@@ -126,46 +128,22 @@ class TransformersEngine:
                 _refuse([job], failure)
 
     def _work(self, waiting: list[Job]) -> None:
-        """Load the model, then answer what comes: on a GPU chats go on while others come, elsewhere in batches."""
+        """Load the model, then answer what comes, in batches."""
         try:
             model = self._load()
         except Exception as error:
             raise EngineError(f"{self._card.model} cannot be loaded: {error}") from error
-        running = continuous.on_cuda(model, self._batch)
-        if running is not None:
-            try:
-                self._continuously(model, running, waiting)
-            except Exception as error:  # whatever it is, batches do without
-                logger.warning("continuous batching of %s failed, batches from here on: %r", self._card.model, error)
-            waiting[:] = [job for job in (*waiting, *running.stop()) if not job.settled]
-            self._room = _BUDGET  # what did not fit beside the pages may do so now
         while self._take(waiting, model):
             self._answer(model, waiting)
 
-    def _continuously(self, model: Model, running: Continuous, waiting: list[Job]) -> None:
-        """Chats run on while others come and go; choices, and chats that must run alone, between two of their tokens.
-
-        Returns when the engine is closed. Raises RuntimeError when continuous batching has died.
-        """
-        while self._take(waiting, model, block=not running.busy):
-            if not running.alive:
-                raise RuntimeError("its thread has ended")
-            for job in [job for job in waiting if running.takes(job)]:
-                running.add(job)
-                waiting.remove(job)
-            running.collect(waiting)
-            if waiting:
-                with running.paused():
-                    self._answer(model, waiting)
-
     def _answer(self, model: Model, waiting: list[Job]) -> None:
         """The next batch of those that wait."""
-        batch, refused = _pick(waiting, self._batch, self._room), list[Job]()
+        room = min(self._most, free(self._device.name))
+        batch, refused = _pick(waiting, self._batch, room, model.footprint), list[Job]()
         try:
             # A row that is too large by itself says nothing of batches.
             if not _run(model, batch, refused) and len(batch) > 1 and not refused:
-                held = len(batch) * max(job.size for job in batch)
-                self._room = min(self._room, held) // 2
+                self._most = model.footprint.of(len(batch), max(job.size for job in batch)) / 2
         except Exception as error:  # whatever it is, the callers must hear of it
             _refuse(batch, f"{self._card.model} failed: {error!r}")
         waiting[:] = [job for job in waiting if not job.settled]
@@ -177,9 +155,8 @@ class TransformersEngine:
         folder = folder_of(self._model)
         name = str(folder or self._model)
         revision = None if folder else commit_of(self._model, self._revision) or None
-        if revision and revision != self._card.revision:
+        if revision and revision != self._weights.revision:
             raise EngineError("at first nobody said which commit of it this is, now the hub does: run again")
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
             network = AutoModelForCausalLM.from_pretrained(
@@ -187,22 +164,21 @@ class TransformersEngine:
                 revision=revision,
                 trust_remote_code=False,
                 use_safetensors=True,
-                dtype="auto" if device == "cuda" else torch.float32,
+                dtype=getattr(torch, self._device.dtype),
             )
-        network.to(device)  # type: ignore[arg-type]  # its decorator hides what it takes
+        network.to(self._device.name)  # type: ignore[arg-type]  # its decorator hides what it takes
         return Model(network.train(False), tokenizer, lambda: self._closed)
 
-    def _take(self, waiting: list[Job], model: Model, block: bool = True) -> bool:
-        """Moves what is in the inbox to the waiting list, of one job at least with `block`; False once closed."""
+    def _take(self, waiting: list[Job], model: Model) -> bool:
+        """Moves what is in the inbox to the waiting list, of one job at least; False once closed."""
         while not self._closed:
-            fresh = [self._inbox.get()] if block and not waiting else []
-            if block:
-                time.sleep(_GATHER)
+            fresh = [] if waiting else [self._inbox.get()]
+            time.sleep(_GATHER)
             for job in fresh + self._arrived():
                 if job is not None and model.admit(job):
                     waiting.append(job)
             waiting[:] = [job for job in waiting if not job.future.cancelled()]
-            if waiting or not block:
+            if waiting:
                 break
         return not self._closed
 
@@ -213,14 +189,14 @@ class TransformersEngine:
         return jobs
 
 
-def _pick(waiting: Sequence[Job], limit: int, room: int) -> list[Job]:
-    """The next batch, of `room` tokens at most: choices before chats, which frees callers; the oldest and its like."""
+def _pick(waiting: Sequence[Job], limit: int, room: float, footprint: Footprint) -> list[Job]:
+    """The next batch, of `room` bytes at most: choices before chats, which frees callers; the oldest and its like."""
     jobs = [job for job in waiting if job.options] or waiting
     jobs = sorted(jobs, key=lambda job: abs(job.size - jobs[0].size))
     batch, widest = jobs[:1], jobs[0].size
     for job in jobs[1:limit]:
         widest = max(widest, job.size)
-        if widest * (len(batch) + 1) > room:
+        if footprint.of(len(batch) + 1, widest) > room:
             break
         batch.append(job)
     return batch

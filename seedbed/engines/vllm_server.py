@@ -22,6 +22,7 @@ from yarl import URL
 from seedbed.engines import EngineError
 from seedbed.engines.child import Child
 from seedbed.engines.http import HttpEngine
+from seedbed.engines.server_log import THEN
 from seedbed.engines.vllm_launch import HOST, Launch, free_port
 from seedbed.engines.wire import Answer, Wire
 from seedbed.records import Message
@@ -31,10 +32,19 @@ HEALTH_SECONDS = 5.0
 DYING_SECONDS = 3.0  # vLLM's front door closes a moment after its engine has died, and then tells why
 PROGRESS = (b"vllm:generation_tokens_total", b"vllm:prompt_tokens_total")
 TAKEN = "address already in use"
+_ANOTHER = "name the Python of another vLLM in SEEDBED_VLLM"
 REMEDIES = {
     "out of memory": "Lower args: gpu_memory_utilization, max_num_seqs or max_model_len, or take a smaller model",
     "kv cache": "Raise args: kv_cache_memory_bytes or gpu_memory_utilization, or lower max_model_len",
+    "cache blocks": "Raise args: kv_cache_memory_bytes or gpu_memory_utilization, or lower max_model_len",
     "free memory on device": "Free the GPU, or lower args: gpu_memory_utilization",
+    "nvidia driver": f"Update the GPU's driver, or {_ANOTHER}",
+    "driver version": f"Update the GPU's driver, or {_ANOTHER}",
+    "not supported for now": f"Take a model that this vLLM knows, or {_ANOTHER}",
+    "not recognize this arch": f"Take a model that this vLLM knows, or {_ANOTHER}",
+    "any model weights": "Look whether the model's folder is whole: .safetensors files are needed",
+    "safetensorerror": "The weights are damaged or half there: fetch the model again",
+    "no such file": "Look whether the model's folder is whole, or fetch the model again",
     "chat template": "Take a model with a chat template: an instruct model as a rule",
 }
 T = TypeVar("T")
@@ -52,7 +62,7 @@ class Pace:
 
 
 class FellError(Exception):
-    """The server fell: the message says how, and from its second line on what its log said last."""
+    """The server fell: the message says how, and from its second line on what its log says of it."""
 
     def __init__(self, how: str, *, frozen: bool = False) -> None:
         super().__init__(how)
@@ -146,6 +156,7 @@ class Server:
             async with self._client_of(port, key) as client:
                 try:
                     await self._ready(child, client)
+                    child.began_well()
                     self._client, self._counted = client, ()
                     self.started += 1
                     self._changed()
@@ -267,7 +278,8 @@ class Server:
     def _verdict(self, fall: FellError) -> str:
         first, _, words = str(fall).partition("\n")
         how = f"fell {self._falls} times and answered nothing between" if self.started else "did not start"
-        said = words.lower()
-        remedy = next((remedy for sign, remedy in REMEDIES.items() if sign in said), "Its last lines say why")
-        where = f"Last lines of {self._log}:\n{words}" if words else f"Its log: {self._log}"
+        said = words.partition(THEN)[0].lower()
+        signs = sorted((sign for sign in REMEDIES if sign in said), key=said.index)
+        remedy = REMEDIES[signs[0]] if signs else "The lines below say why"
+        where = f"From {self._log}, the cause first:\n{words}" if words else f"Its log: {self._log}"
         return f"vLLM with {self._launch.card.model} {how}: {first}. {remedy}; then run again. {where}"
