@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -14,29 +13,10 @@ from typing import Annotated
 import typer
 
 from flows.terminal import HOME, Home, open_store
+from seedbed.surroundings import environment, python
 
 ADDRESS = "127.0.0.1"
-APP = Path(__file__).parent.parent / "ui" / "app.py"
-# Said outright, whatever a configuration file says: by default Streamlit listens to the whole network.
-SETTINGS = {
-    "server.address": ADDRESS,
-    "server.headless": "true",
-    "server.allowedHosts": ADDRESS,
-    "server.enableCORS": "true",
-    "server.enableXsrfProtection": "true",
-    "server.enableStaticServing": "false",
-    "server.enableAgentApi": "false",
-    "server.fileWatcherType": "none",
-    "server.maxUploadSize": "1",
-    "browser.gatherUsageStats": "false",
-    "client.showErrorDetails": "none",
-    "client.showErrorLinks": "false",
-    "client.toolbarMode": "minimal",
-    "logger.hideWelcomeMessage": "true",
-    "runner.magicEnabled": "false",
-    "runner.fastReruns": "false",  # one thread a session at a time: two would store one decision twice
-    "runner.postScriptGC": "false",  # a full collection after every key press was two thirds of its time
-}
+UI = Path(__file__).parents[1] / "ui"
 _PATIENCE, _GRACE = 60.0, 3.0  # seconds for Streamlit to answer, and to end
 
 
@@ -50,10 +30,10 @@ def review(
     """Open the review pages in your browser: review, explore, coverage, runs, publish. Ctrl-C ends them."""
     open_store(home).close()
     _check_free(port)
-    environment = {**os.environ, "SEEDBED_HOME": str(home.absolute()), "SEEDBED_REVIEWER": reviewer}
-    flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}", *flags]
-    with subprocess.Popen(command, env=environment, stdout=sys.stderr) as child:
+    given = environment(SEEDBED_HOME=str(home.absolute()), SEEDBED_REVIEWER=reviewer)
+    command = python("-m", "ui.serve", str(port))
+    # In a folder of ours, for Streamlit reads settings where it stands; and it ends when our end of the pipe closes.
+    with subprocess.Popen(command, env=given, cwd=UI, stdin=subprocess.PIPE, stdout=sys.stderr) as child:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         try:
             if _answers(child, port):

@@ -32,6 +32,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=file,
                 env=dict(environment),
+                cwd=_GUARD.parent,  # ours: libraries read settings from where they stand
                 start_new_session=True,  # Ctrl-C in a terminal is ours to answer
             )
         assert self._guard.stdout  # it is a pipe
