@@ -7,16 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows.terminal import HOME, Home, open_store
-from seedbed.surroundings import environment, python
+from seedbed.surroundings import APART, environment, python
 
 ADDRESS = "127.0.0.1"
-UI = Path(__file__).parents[1] / "ui"
 _PATIENCE, _GRACE = 60.0, 3.0  # seconds for Streamlit to answer, and to end
 
 
@@ -33,7 +31,7 @@ def review(
     given = environment(SEEDBED_HOME=str(home.absolute()), SEEDBED_REVIEWER=reviewer)
     command = python("-m", "ui.serve", str(port))
     # In a folder of ours, for Streamlit reads settings where it stands; and it ends when our end of the pipe closes.
-    with subprocess.Popen(command, env=given, cwd=UI, stdin=subprocess.PIPE, stdout=sys.stderr) as child:
+    with subprocess.Popen(command, env=given, cwd=APART, stdin=subprocess.PIPE, stdout=sys.stderr) as child:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         try:
             if _answers(child, port):

@@ -22,6 +22,10 @@ def schedule(
     Serves until Ctrl-C, or with --pool leaves the work to that pool's workers. Overlaps and runs that come late do
     the work once: whoever is first has the recipe's lease, and the others find nothing to do.
     """
+    from seedbed.surroundings import stand_apart
+
+    recipe, home = recipe.absolute(), home.absolute()
+    stand_apart()  # before Prefect reads its settings
     from flows.scheduled import deploy, serve, timing
 
     when = timing(cron, every, timezone)

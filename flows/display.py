@@ -24,6 +24,7 @@ class Gauge:
     plan: Plan
     progress: Progress
     shown: float = 0.0
+    heard: int = 0
 
     def fraction(self) -> float:
         """Kept of wanted where coverage refills, done of planned elsewhere."""
@@ -46,6 +47,12 @@ class Gauge:
         if (left := self._seconds_left(fraction)) is not None:
             parts.append(f"at most {duration(left)} left" if self.plan.attempts else f"about {duration(left)} left")
         return " · ".join(parts)
+
+    def news(self) -> list[str]:
+        """The notices that have come since it was last asked."""
+        news = self.progress.notices[self.heard :]
+        self.heard += len(news)
+        return news
 
     def _seconds_left(self, fraction: float) -> float | None:
         """At this process's pace; with coverage no more than the tries that are left would take."""
@@ -71,7 +78,7 @@ async def watch(plan: Plan, progress: Progress) -> None:
 async def _live(console: Console, gauge: Gauge) -> None:
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
-            for notice in _news(gauge.progress):
+            for notice in gauge.news():
                 live.console.print(Text(notice, style="yellow"))
             bar = ProgressBar(total=1.0, completed=gauge.fraction(), width=min(60, console.width))
             live.update(Group(bar, Text(gauge.line())))
@@ -82,7 +89,7 @@ async def _plain(gauge: Gauge) -> None:
     said, waited = "", PLAIN_SECONDS
     try:
         while True:
-            for notice in _news(gauge.progress):
+            for notice in gauge.news():
                 _say(notice)
             if waited >= PLAIN_SECONDS and (line := gauge.line()) != said:
                 _say(line)
@@ -90,15 +97,10 @@ async def _plain(gauge: Gauge) -> None:
             await asyncio.sleep(LIVE_SECONDS)
             waited += LIVE_SECONDS
     finally:
-        for notice in _news(gauge.progress):
+        for notice in gauge.news():
             _say(notice)
         if (line := gauge.line()) != said:
             _say(line)
-
-
-def _news(progress: Progress) -> list[str]:
-    news, progress.notices[:] = list(progress.notices), []
-    return news
 
 
 def _say(line: str) -> None:

@@ -33,7 +33,8 @@ BLOCKS_KEPT = 24
 FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
 
 Outcome = Callable[[DuckDBPyConnection], None]
-_Call = Callable[[], Awaitable[tuple[str, str, int, int]]]
+_Answer = tuple[str, str, int, int]  # text, finish, tokens in and out
+_Call = Callable[[], Awaitable[_Answer]]
 
 
 @lru_cache(maxsize=64)
@@ -71,12 +72,34 @@ class Ledger:
         self._blocks: OrderedDict[int, asyncio.Future[dict[str, CallRow]]] = OrderedDict()
         self._flushing = asyncio.Lock()
         self._flushed_at = time.monotonic()
+        self._asking: set[asyncio.Task[object] | None] = set()
+        self._given_up = False
 
     def stop(self, reason: str) -> None:
         """Let calls in flight end and make no new one."""
         self.stop_reason = self.stop_reason or reason
         if self._allowance:
             self._allowance.look_again()
+
+    def give_up(self) -> None:
+        """Wait no longer for calls in flight: each raises Stopped. What they cost is not known, and not counted."""
+        self._given_up = True
+        for task in self._asking:
+            if task:
+                task.cancel()
+
+    async def awaited(self, call: Awaitable[_Answer]) -> _Answer:
+        """What the engine says to a call. Raises Stopped where that is given up."""
+        task = asyncio.current_task()
+        self._asking.add(task)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if not self._given_up or (task and task.uncancel()):
+                raise
+            raise Stopped(self.stop_reason) from None
+        finally:
+            self._asking.discard(task)
 
     async def room(self) -> None:
         """Wait until the budget has room for a call beside those under way, or the run is to stop."""
@@ -234,7 +257,7 @@ class Recorded:
             }
         )
 
-        async def call() -> tuple[str, str, int, int]:
+        async def call() -> _Answer:
             got = await self._engine.chat(messages, sampling, step=step, ordinal=ordinal, schema=schema)
             return got.text, got.finish, got.tokens_in, got.tokens_out
 
@@ -244,7 +267,7 @@ class Recorded:
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
         """As Engine.choose, answered from the ledger where it can be. Raises Stopped besides."""
 
-        async def call() -> tuple[str, str, int, int]:
+        async def call() -> _Answer:
             got = await self._engine.choose(messages, options, step=step)
             answer = {"probabilities": got.probabilities, "mass": got.mass}
             return orjson.dumps(answer).decode(), "stop", got.tokens_in, 1
@@ -295,7 +318,7 @@ class Recorded:
             error: Exception | None = None
             unreadable = ""
             try:
-                response, finish, tokens_in, tokens_out = await call()
+                response, finish, tokens_in, tokens_out = await self._ledger.awaited(call())
             except EngineGone as problem:  # the next call would fail alike: one message, and no row is lost to it
                 self._ledger.stop(str(problem))
                 raise Stopped(str(problem)) from problem

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]  # where our packages lie
+APART = Path(__file__).parent  # a folder of ours, without anybody's settings, for processes to stand in
 QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -46,6 +47,12 @@ def environment(**more: str) -> dict[str, str]:
     paths = {name: _whole(os.environ[name]) for name in _PATHS if os.environ.get(name)}
     path = os.pathsep.join([str(ROOT), *map(_whole, pieces)])
     return {**os.environ, **paths, **QUIET, "PYTHONPATH": path, **more}
+
+
+def stand_apart() -> None:
+    """Have this process stand in a folder of ours; relative paths have been made whole before."""
+    os.environ.update(environment())
+    os.chdir(APART)
 
 
 def _whole(path: str) -> str:

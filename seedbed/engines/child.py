@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from seedbed.surroundings import APART
+
 GRACE = 5.0  # seconds that a server has to end by itself before it is killed
 _SLOWEST_END = 45.0  # seconds that the guard may take in all
 _LOG_LINES = 12
@@ -32,7 +34,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=file,
                 env=dict(environment),
-                cwd=_GUARD.parent,  # ours: libraries read settings from where they stand
+                cwd=APART,
                 start_new_session=True,  # Ctrl-C in a terminal is ours to answer
             )
         assert self._guard.stdout  # it is a pipe
