@@ -89,6 +89,7 @@ class Alone:
         (folder / "hook" / "sitecustomize.py").write_text(HOOK.format(log=str(folder / "heard")))
         (folder / "user").mkdir()
         self.ended: dict[str, int] = {}
+        self._started = list[subprocess.Popen[bytes]]()
         self.environment = {
             "HOME": str(folder / "user"),
             "PATH": os.environ["PATH"],
@@ -105,7 +106,15 @@ class Alone:
             command, cwd=self.here, env=given, stdin=end, stdout=end, stderr=end, start_new_session=True
         )
         os.close(end)
+        self._started.append(process)
         return process, terminal
+
+    def end(self) -> None:
+        """End whatever did not end by itself."""
+        for process in self._started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def do(self, name: str, *command: str, **more: str) -> str:
         """A command to its end; what it said."""
@@ -123,7 +132,7 @@ def chunks(terminal: int) -> Iterator[bytes]:
             yield chunk
 
 
-def until(true: Callable[[], object], what: str, seconds: float = 120) -> None:
+def until(true: Callable[[], object], what: str, seconds: float = 90) -> None:
     ends = time.monotonic() + seconds
     while not true():
         if time.monotonic() > ends:
@@ -237,9 +246,11 @@ def main(folder: Path, apart: bool) -> None:
             asked("http://192.0.2.1/")  # so that it is known that one would be seen
         commands(alone, home, base_url)
         models(alone)
-        pages(alone, home)
-        with serving(alone.environment) as prefect:
+        with suppress(TimeoutError):  # what did not come up has not ended, which is seen
+            pages(alone, home)
+        with suppress(TimeoutError), serving(alone.environment) as prefect:
             tracked(alone, base_url, prefect)
+        alone.end()
     heard = folder / "heard"
     told = {"ended": alone.ended, "sent": sent, "ran": sorted(path.stem for path in alone.here.glob("*.ran"))}
     told["heard"] = heard.read_text().splitlines() if heard.exists() else []
