@@ -6,12 +6,14 @@ once, and none of it depends on what Prefect remembers.
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run
@@ -23,10 +25,8 @@ from prefect.types.entrypoint import EntrypointType
 from seedbed.errors import InputError
 from seedbed.surroundings import APART, QUIET, ROOT, python
 
-NO_SERVER = (
-    "a schedule needs a Prefect server. Start one in another terminal ({}), then: "
-    "PREFECT_API_URL=http://127.0.0.1:4200/api seedbed schedule …"
-)
+NO_SERVER = "Start one in another terminal ({}), then: PREFECT_API_URL=http://127.0.0.1:4200/api seedbed schedule …"
+ANSWER = 10.0  # seconds for the server to say that it is there
 
 
 class RunFailed(Exception):
@@ -120,7 +120,20 @@ def _checked(recipe: Path, home: Path) -> tuple[str, dict[str, object]]:
     from flows.run import prefect_api, read
     from flows.tracked import SERVER
 
-    if not prefect_api():
-        raise InputError(NO_SERVER.format(SERVER))
+    api = prefect_api()
+    if not api:
+        raise InputError(f"a schedule needs a Prefect server. {NO_SERVER.format(SERVER)}")
+    if fault := asyncio.run(_fault()):
+        raise InputError(f"Prefect at {api} does not answer: {fault}. {NO_SERVER.format(SERVER)}")
     name = read(recipe).recipe.name
     return name, {"recipe": str(recipe.absolute()), "home": str(home.absolute())}
+
+
+async def _fault() -> str:
+    """What is wrong with the Prefect server; "" where it answers."""
+    try:
+        async with asyncio.timeout(ANSWER), get_client() as client:
+            error = await client.api_healthcheck()
+    except TimeoutError:
+        return f"no answer within {ANSWER:g} s"
+    return str(error) if error else ""
