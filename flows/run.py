@@ -277,11 +277,11 @@ def interruptible(ledger: Ledger) -> Iterator[None]:
 
     def stop() -> None:
         ledger.stop(INTERRUPTED)
-        logger.warning("Ends with the calls in flight, in %g s at most. Once more ends it at once.", GRACE)
         timers.append(loop.call_later(GRACE, ledger.give_up))
         for number in SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, interrupt if callable(interrupt) else signal.default_int_handler)
+        logger.warning("Ends with the calls in flight, in %g s at most. Once more ends it at once.", GRACE)
 
     for number in SIGNALS:
         loop.add_signal_handler(number, stop)
