@@ -115,8 +115,13 @@ def _store(home: Path) -> Check:
 
 def _prefect() -> Check:
     from flows.run import prefect_api
+    from seedbed.errors import InputError
 
-    return Check("prefect server", True, prefect_api() or "none configured: runs are not tracked (set PREFECT_API_URL)")
+    try:
+        api = prefect_api()
+    except InputError as error:
+        return Check("prefect server", False, str(error))
+    return Check("prefect server", True, api or "none configured: runs are not tracked (set PREFECT_API_URL)")
 
 
 def _models(recipe: Path) -> list[Check]:

@@ -29,6 +29,7 @@ ANSWER = 10.0  # seconds for an answer
 PATIENCE = 30.0  # seconds of asking again until the server counts as gone
 AGAIN = 0.5  # seconds before the next try
 REST, LAST = 3.0, 9.0  # seconds for what is not painted when the run is over, and until how it ended must be
+BUSY = (408, 429, *range(500, 600))  # statuses of a server that may answer the next time
 LONGEST_LINE = 1 << 26
 KILLED = Close(state="CRASHED", message="the run was killed; the same command goes on from there")
 INFO, WARNING = 20, 30
@@ -63,7 +64,7 @@ class Server:
                 request = self._client.request(method, path, json=body)  # type: ignore[arg-type]  # known by patterns
                 answer = await asyncio.wait_for(request, ANSWER)
             except (httpx.HTTPError, OSError, TimeoutError) as error:
-                if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
+                if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in BUSY:
                     raise
                 await self._bear(error)
             else:
@@ -97,7 +98,7 @@ class Page:
             run = {"flow_id": flow["id"], "name": told.name, "parameters": told.parameters, "state": _state("RUNNING")}
             self._run = (await self.server.ask("POST", "/flow_runs/", run))["id"]
         self.server.patience = PATIENCE
-        return url_for("flow-run", self._run) or ""
+        return url_for("flow-run", self._run) or f"flow run {self._run}"
 
     async def paint(self, told: Told) -> None:
         """Paint one thing. Raises LostError; what the server will not have is left out."""

@@ -42,7 +42,7 @@ class Pictures:
         """Start a painter; `settings` are Prefect's, by the names of its environment variables."""
         self._painter = subprocess.Popen(
             python("-m", "flows.painter"),
-            env=environment(**settings, PREFECT_CLIENT_MAX_RETRIES="0"),  # the painter knows better when to ask again
+            env=environment(**settings | {"PREFECT_CLIENT_MAX_RETRIES": "0"}),  # the painter knows when to ask again
             cwd=APART,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.mock_server import running
 from benchmarks.prefect_server import Served, serving
-from tests.test_run import BALANCE, await_requests, facts, recipe, seedbed, sql, start, stats
+from tests.test_run import BALANCE, ROOT, await_requests, facts, recipe, seedbed, sql, start, stats
 
 NOTHING_GROWN = "nothing is new; some leaf is gone or back as it was"
 DOCUMENT = "The {0} harbour was built in 18{1}. It has two cranes, a lighthouse and a small museum of ships.\n"
@@ -276,4 +276,7 @@ def test_a_schedule_can_be_left_to_a_work_pool(tmp_path, prefect):
     [deployment] = prefect.ask("deployments/filter", {"work_pools": {"name": {"any_": ["garden"]}}})
     assert deployment["name"] == "scripted" and deployment["entrypoint"] == "flows.scheduled.grow_what_is_new"
     assert deployment["schedules"][0]["schedule"]["cron"] == "0 3 * * *"
+    job = deployment["job_variables"]
+    assert job["command"].endswith("-P -m prefect.engine") and Path(job["working_dir"]).is_relative_to(ROOT)
+    assert job["env"]["DO_NOT_TRACK"] == "1"
     assert deployment["parameters"] == {"recipe": str(path.absolute()), "home": str(home.absolute())}

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.mock_server import running
 from benchmarks.prefect_server import Served, serving
+from seedbed.store import Store
 from tests.odd_prefect import before
 from tests.test_run import await_requests, exported, facts, recipe, seedbed, sql, start, stats
 
@@ -54,7 +55,7 @@ def test_a_tracked_run_is_the_same_run_and_its_last_lines_are_its_own(tmp_path, 
 def test_the_page_says_in_words_what_is_done_and_what_came_of_it(tmp_path, prefect):
     with running() as base_url:
         path = recipe(
-            tmp_path, base_url, name="support_desk", per_leaf=10, curate=["rules", {"critique": {"keep_at": 1}}]
+            tmp_path, base_url, name="support_desk", per_leaf=6, curate=["rules", {"critique": {"keep_at": 1}}]
         )
         assert seedbed("run", path, home=tmp_path / "home", **prefect.environment).returncode == 0
     run = shown(prefect)
@@ -62,14 +63,14 @@ def test_the_page_says_in_words_what_is_done_and_what_came_of_it(tmp_path, prefe
     assert "rows kept, version support_desk-v1" in said(run)
     tasks = prefect.ask("task_runs/filter", of(run))
     assert {(task["name"], task["state_type"]) for task in tasks} == {
-        ("make rows 1 to 50", "COMPLETED"),
-        ("judge with rules and critique, rows 1 to 50", "COMPLETED"),
+        ("make rows 1 to 30", "COMPLETED"),
+        ("judge with rules and critique, rows 1 to 30", "COMPLETED"),
     }
     kept = {artifact["key"]: artifact for artifact in prefect.ask("artifacts/filter", of(run))}
     assert kept.keys() == {f"support-desk-{what}" for what in ("progress", "coverage", "cost", "version")}
     assert kept["support-desk-progress"]["data"] == 100.0
     coverage, cost = (json.loads(kept[f"support-desk-{what}"]["data"]) for what in ("coverage", "cost"))
-    assert sum(leaf["made"] for leaf in coverage) == 50 and {step["step"] for step in cost} >= {"question", "critique"}
+    assert sum(leaf["made"] for leaf in coverage) == 30 and {step["step"] for step in cost} >= {"question", "critique"}
     assert sum(step["calls"] for step in cost) == sql("SELECT count(*) AS n FROM calls", tmp_path / "home")[0]["n"]
     assert f"seedbed review --home {tmp_path}/home" in kept["support-desk-version"]["data"]
 
@@ -122,7 +123,8 @@ def test_a_prefect_that_goes_away_in_mid_run_costs_its_pictures_only_and_is_said
         process = start("run", recipe(tmp_path, base_url, per_leaf=20), home=home, **given)
         await_requests(base_url, 20)
         odd.mode = mode
-        while sql("SELECT status FROM runs", home)[0]["status"] == "running":
+        store = Store(home)
+        while store.rows("SELECT status FROM runs") == [{"status": "running"}]:
             time.sleep(0.1)
         ended = time.monotonic()
         _, err = process.communicate(timeout=60)
@@ -135,14 +137,26 @@ def test_a_prefect_that_goes_away_in_mid_run_costs_its_pictures_only_and_is_said
 
 def test_an_api_that_is_not_there_is_named_with_the_way_out_and_nothing_is_paid(tmp_path):
     with running() as base_url, socket.socket() as deaf:
-        path = recipe(tmp_path, base_url)
+        path, home = recipe(tmp_path, base_url), tmp_path / "home"
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()  # and never answers
         for api in ("http://127.0.0.1:9/api", f"http://127.0.0.1:{deaf.getsockname()[1]}/api", f"{base_url}/api"):
-            done = seedbed("run", path, home=tmp_path / "home", PREFECT_API_URL=api)
+            done = seedbed("run", path, home=home, PREFECT_API_URL=api)
             assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
             assert f"Prefect at {api} has no page" in done.stderr and "unset PREFECT_API_URL" in done.stderr
         assert stats(base_url)["requests"] == 0
+        when = ("--cron", "0 3 * * *")
+        done = seedbed("schedule", path, *when, home=home, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 2 and "Prefect at http://127.0.0.1:9/api does not answer" in done.stderr
+    assert "Traceback" not in done.stderr and "prefect server start" in done.stderr
+
+
+def test_profiles_that_cannot_be_read_are_named_and_no_run_goes_untracked_for_them(tmp_path):
+    (tmp_path / "profiles.toml").write_text("active = \n")
+    path = recipe(tmp_path, "http://127.0.0.1:9/v1")
+    done = seedbed("run", path, home=tmp_path / "home", PREFECT_HOME=str(tmp_path))
+    assert done.returncode == 2 and str(tmp_path / "profiles.toml") in done.stderr and "Traceback" not in done.stderr
+    assert "bad  prefect server" in seedbed("doctor", home=tmp_path / "home", PREFECT_HOME=str(tmp_path)).stdout
 
 
 def test_which_prefect_is_the_users_to_say_and_not_the_current_folders(tmp_path, prefect, monkeypatch):
