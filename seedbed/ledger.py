@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 from duckdb import DuckDBPyConnection
@@ -33,8 +34,8 @@ BLOCKS_KEPT = 24
 FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
 
 Outcome = Callable[[DuckDBPyConnection], None]
-_Answer = tuple[str, str, int, int]  # text, finish, tokens in and out
-_Call = Callable[[], Awaitable[_Answer]]
+_Call = Callable[[], Awaitable[tuple[str, str, int, int]]]
+_Answer = TypeVar("_Answer")
 
 
 @lru_cache(maxsize=64)
@@ -257,7 +258,7 @@ class Recorded:
             }
         )
 
-        async def call() -> _Answer:
+        async def call() -> tuple[str, str, int, int]:
             got = await self._engine.chat(messages, sampling, step=step, ordinal=ordinal, schema=schema)
             return got.text, got.finish, got.tokens_in, got.tokens_out
 
@@ -267,7 +268,7 @@ class Recorded:
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
         """As Engine.choose, answered from the ledger where it can be. Raises Stopped besides."""
 
-        async def call() -> _Answer:
+        async def call() -> tuple[str, str, int, int]:
             got = await self._engine.choose(messages, options, step=step)
             answer = {"probabilities": got.probabilities, "mass": got.mass}
             return orjson.dumps(answer).decode(), "stop", got.tokens_in, 1
