@@ -43,7 +43,7 @@ def serving(more: Mapping[str, str] = MappingProxyType({})) -> Iterator[Served]:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
     folder, api = Path(tempfile.mkdtemp(prefix="prefect-")), f"http://127.0.0.1:{port}/api"
-    given = {"PREFECT_HOME": str(folder), "PREFECT_LOGGING_LEVEL": "INFO"}
+    given = {"PREFECT_HOME": str(folder)}
     quiet = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     null = subprocess.DEVNULL

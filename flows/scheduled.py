@@ -7,6 +7,7 @@ once, and none of it depends on what Prefect remembers.
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from prefect.states import Cancelled
 from prefect.types.entrypoint import EntrypointType
 
 from seedbed.errors import InputError
-from seedbed.surroundings import APART, QUIET, ROOT, python
+from seedbed.surroundings import APART, QUIET, ROOT, STOOD, python, where_the_user_stood
 
 NO_SERVER = "Start one in another terminal ({}), then: PREFECT_API_URL=http://127.0.0.1:4200/api seedbed schedule …"
 ANSWER = 10.0  # seconds for the server to say that it is there
@@ -49,11 +50,12 @@ async def grow_what_is_new(recipe: str, home: str) -> str | State[str]:
     from flows.tracked import pictured, told
     from seedbed.journal import RunBusy
 
-    seedbed, folder = read(Path(recipe)), Path(home)
-    pictures = Pictures(get_current_settings().to_environment_variables(exclude_unset=True))
-    await pictures.begin(Begin(recipe=seedbed.recipe.name, flow_run=str(flow_run.id)))
+    folder, pictures = Path(home), Pictures(get_current_settings().to_environment_variables(exclude_unset=True))
     try:
-        outcome = await pictured(pictures, partial(grow_new, seedbed, folder), folder)
+        with where_the_user_stood():
+            seedbed = read(Path(recipe))
+            await pictures.begin(Begin(recipe=seedbed.recipe.name, flow_run=str(flow_run.id)))
+            outcome = await pictured(pictures, partial(grow_new, seedbed, folder), folder)
     except RunBusy as busy:
         said = f"nothing to do: {busy}"
     else:
@@ -95,7 +97,10 @@ def deploy(recipe: Path, home: Path, when: Schedule, pool: str) -> str:
     from prefect.exceptions import ObjectNotFound
 
     name, parameters = _checked(recipe, home)
-    surroundings = {"working_dir": str(APART), "env": {**QUIET, "PYTHONPATH": str(ROOT)}}
+    surroundings = {
+        "working_dir": str(APART),
+        "env": {**QUIET, "PYTHONPATH": str(ROOT), STOOD: os.environ.get(STOOD, str(Path.cwd()))},
+    }
     try:
         grow_what_is_new.deploy(
             name=name,
@@ -125,7 +130,8 @@ def _checked(recipe: Path, home: Path) -> tuple[str, dict[str, object]]:
         raise InputError(f"a schedule needs a Prefect server. {NO_SERVER.format(SERVER)}")
     if fault := asyncio.run(_fault()):
         raise InputError(f"Prefect at {api} does not answer: {fault}. {NO_SERVER.format(SERVER)}")
-    name = read(recipe).recipe.name
+    with where_the_user_stood():
+        name = read(recipe).recipe.name
     return name, {"recipe": str(recipe.absolute()), "home": str(home.absolute())}
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager, chdir
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]  # where our packages lie
@@ -24,6 +25,7 @@ QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
     "PYTHONSAFEPATH": "1",  # nor does a Python that those start look in the current folder first
 }
+STOOD = "SEEDBED_STOOD_IN"
 # Paths that libraries read: the process that we start stands elsewhere.
 _PATHS = (
     *("HF_HOME", "HF_HUB_CACHE", "HF_TOKEN_PATH", "PREFECT_HOME", "PREFECT_PROFILES_PATH"),
@@ -50,9 +52,14 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def stand_apart() -> None:
-    """Have this process stand in a folder of ours; relative paths have been made whole before."""
-    os.environ.update(environment())
+    """Have this process stand in a folder of ours, before a library reads its settings where that stands."""
+    os.environ.update(environment(**{STOOD: str(Path.cwd())}))
     os.chdir(APART)
+
+
+def where_the_user_stood() -> AbstractContextManager[None]:
+    """Stand there again for a while: a recipe may name folders from there. Its processes inherit where that was."""
+    return chdir(os.environ.get(STOOD, "."))
 
 
 def _whole(path: str) -> str:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -13,7 +17,7 @@ from benchmarks.mock_server import running
 from benchmarks.prefect_server import Served, serving
 from seedbed.store import Store
 from tests.odd_prefect import before
-from tests.test_run import await_requests, exported, facts, recipe, seedbed, sql, start, stats
+from tests.test_run import ROOT, await_requests, exported, facts, recipe, seedbed, sql, start, stats
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +179,21 @@ def test_which_prefect_is_the_users_to_say_and_not_the_current_folders(tmp_path,
         mine = seedbed("run", path, home=tmp_path / "home", PREFECT_HOME="theirs")
     assert [done.returncode for done in (plain, other, mine)] == [0, 0, 0], mine.stderr
     assert ["Prefect shows" in done.stderr for done in (plain, other, mine)] == [False, False, True]
+
+
+def test_a_firing_finds_what_its_recipe_names_from_where_its_user_stood_and_reads_no_settings_there(tmp_path, prefect):
+    (tmp_path / "recipes").mkdir()
+    shutil.copytree(ROOT / "taxonomies" / "starter", tmp_path / "leaves")
+    (tmp_path / ".env").write_text("PREFECT_API_URL=http://127.0.0.1:9/api\nPREFECT_LOGGING_LEVEL=CRITICAL\n")
+    code = (
+        "import asyncio, sys; from seedbed.surroundings import stand_apart; stand_apart(); "
+        "from flows.scheduled import grow_what_is_new; print(asyncio.run(grow_what_is_new(*sys.argv[1:])))"
+    )
+    with running() as base_url:
+        path = recipe(tmp_path / "recipes", base_url, per_leaf=1, taxonomy="leaves")
+        given = {**os.environ, **prefect.environment, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", code, str(path), str(tmp_path / "home")]
+        done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, check=False)
+    assert "5 rows kept, version scripted-v1" in done.stdout, done.stderr
+    assert (shown(prefect)["name"], shown(prefect)["state_type"]) == ("new in recipe", "COMPLETED")
+    assert "Beginning flow run" in done.stderr, "the folder's file sets no level"
