@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,15 +107,17 @@ def wide(base_url: str, home: Path, records: int) -> None:
 
 
 def tracked(base_url: str, home: Path, records: int) -> None:
-    """The pipeline as a Prefect flow, as `seedbed run` takes it where an API is configured."""
-    from prefect import flow
-
+    """The pipeline with its page at a Prefect server, as `seedbed run` takes it where an API is configured."""
+    from flows.page import Begin
+    from flows.pictures import Pictures
     from flows.run import grow
-    from flows.tracked import progress_artifact, stage
+    from flows.tracked import pictured
 
-    @flow(name="grow", persist_result=False, validate_parameters=False)
     async def walk(seedbed: Seedbed, folder: Path) -> Outcome:
-        return await grow(seedbed, folder, None, stage, progress_artifact)
+        pictures = Pictures({})
+        if not await pictures.begin(Begin(recipe=seedbed.recipe.name, flow="grow", name="overhead")):
+            raise SystemExit(f"Prefect has no page for the run: {pictures.lost}")
+        return await pictured(pictures, partial(grow, seedbed, folder, None), folder)
 
     pipeline(base_url, home, records, walk=walk)
 

@@ -1,8 +1,6 @@
-"""What Prefect adds: the same run as a flow and without one, in turn, from its first call to its last answer.
+"""What Prefect adds: the same run with its page at a server and without, in turn, from first call to last answer.
 
-    python benchmarks/prefect_tax.py --records 20000
-
-The flow talks to the temporary server that Prefect starts where no API is configured; its start is not counted.
+python benchmarks/prefect_tax.py --records 20000
 """
 
 from __future__ import annotations
@@ -14,19 +12,14 @@ from pathlib import Path
 from benchmarks.goals import Measured, at_most, script
 from benchmarks.mock_server import running
 from benchmarks.overhead import child, span
+from benchmarks.prefect_server import serving
 
 
 def goals(records: int = 20_000, repeats: int = 5) -> list[Measured]:
     """The goal, measured."""
     found = list[float]()
-    with tempfile.TemporaryDirectory() as folder, running() as base_url:
-        os.environ |= {
-            "PREFECT_HOME": str(Path(folder) / "prefect"),
-            "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_LOGGING_LEVEL": "WARNING",
-        }
-        os.environ.pop("PREFECT_API_URL", None)
+    with tempfile.TemporaryDirectory() as folder, running() as base_url, serving() as prefect:
+        os.environ |= prefect.environment
         for repeat in range(repeats):
             seconds = dict[str, float]()
             for kind in ("pipeline", "tracked"):

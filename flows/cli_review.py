@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.terminal import HOME, Home, open_store
+from flows.terminal import HOME, Home, open_store, say
+from seedbed.surroundings import APART, environment, python
 
 ADDRESS = "127.0.0.1"
-APP = Path(__file__).parent.parent / "ui" / "app.py"
-# Said outright, whatever a configuration file says: by default Streamlit listens to the whole network.
-SETTINGS = {
-    "server.address": ADDRESS,
-    "server.headless": "true",
-    "server.allowedHosts": ADDRESS,
-    "server.enableCORS": "true",
-    "server.enableXsrfProtection": "true",
-    "server.enableStaticServing": "false",
-    "server.enableAgentApi": "false",
-    "server.fileWatcherType": "none",
-    "server.maxUploadSize": "1",
-    "browser.gatherUsageStats": "false",
-    "client.showErrorDetails": "none",
-    "client.showErrorLinks": "false",
-    "client.toolbarMode": "minimal",
-    "logger.hideWelcomeMessage": "true",
-    "runner.magicEnabled": "false",
-    "runner.fastReruns": "false",  # one thread a session at a time: two would store one decision twice
-    "runner.postScriptGC": "false",  # a full collection after every key press was two thirds of its time
-}
 _PATIENCE, _GRACE = 60.0, 3.0  # seconds for Streamlit to answer, and to end
 
 
@@ -50,18 +28,18 @@ def review(
     """Serve the review pages (review, explore, coverage, runs, publish) and print their address. Ctrl-C ends them."""
     open_store(home).close()
     _check_free(port)
-    environment = {**os.environ, "SEEDBED_HOME": str(home.absolute()), "SEEDBED_REVIEWER": reviewer}
-    flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), f"--server.port={port}", *flags]
-    with subprocess.Popen(command, env=environment, stdout=sys.stderr) as child:
+    given = environment(SEEDBED_HOME=str(home.absolute()), SEEDBED_REVIEWER=reviewer)
+    command = python("-m", "ui.serve", str(port))
+    # In a folder of ours, for Streamlit reads settings where it stands; and it ends when our end of the pipe closes.
+    with subprocess.Popen(command, env=given, cwd=APART, stdin=subprocess.PIPE, stdout=sys.stderr) as child:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
         try:
             if _answers(child, port):
-                typer.echo(f"Review at http://{ADDRESS}:{port}  (store {home}; Ctrl-C ends it)")
+                say(f"Review at http://{ADDRESS}:{port}  (store {home}; Ctrl-C ends it)")
             raise typer.Exit(child.wait() and 1)
         except KeyboardInterrupt:
             _end(child)
-            typer.echo("Ended. Every recorded review is stored.", err=True)
+            say("Ended. Every recorded review is stored.", err=True)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.terminal import HOME, Home, RecipePath
+from flows.terminal import HOME, Home, RecipePath, say
 
 
 def schedule(
@@ -22,10 +22,14 @@ def schedule(
     Serves until Ctrl-C, or with --pool leaves the work to that pool's workers. Overlaps and runs that come late do
     the work once: whoever is first has the recipe's lease, and the others find nothing to do.
     """
+    from seedbed.surroundings import stand_apart
+
+    recipe, home = recipe.absolute(), home.absolute()
+    stand_apart()  # before Prefect reads its settings
     from flows.scheduled import deploy, serve, timing
 
     when = timing(cron, every, timezone)
     if pool:
-        typer.echo(deploy(recipe, home, when, pool))
+        say(deploy(recipe, home, when, pool))
     else:
         serve(recipe, home, when)

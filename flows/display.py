@@ -25,6 +25,7 @@ class Gauge:
     plan: Plan
     progress: Progress
     shown: float = 0.0
+    heard: int = 0
 
     def fraction(self) -> float:
         """Kept of wanted where coverage refills, done of planned elsewhere."""
@@ -47,6 +48,12 @@ class Gauge:
         if (left := self._seconds_left(fraction)) is not None:
             parts.append(f"at most {duration(left)} left" if self.plan.attempts else f"about {duration(left)} left")
         return " · ".join(parts)
+
+    def news(self) -> list[str]:
+        """The notices that have come since it was last asked."""
+        news = self.progress.notices[self.heard :]
+        self.heard += len(news)
+        return news
 
     def _seconds_left(self, fraction: float) -> float | None:
         """At this process's pace; with coverage no more than the tries that are left would take."""
@@ -82,7 +89,7 @@ async def _live(console: Screen, gauge: Gauge) -> None:
 
 
 def _tell_news(console: Screen, gauge: Gauge) -> None:
-    for notice in _news(gauge.progress):
+    for notice in gauge.news():
         console.print(notice, style="yellow")
 
 
@@ -90,7 +97,7 @@ async def _plain(gauge: Gauge) -> None:
     said, waited = "", PLAIN_SECONDS
     try:
         while True:
-            for notice in _news(gauge.progress):
+            for notice in gauge.news():
                 say(notice, err=True)
             if waited >= PLAIN_SECONDS and (line := gauge.line()) != said:
                 say(line, err=True)
@@ -98,12 +105,7 @@ async def _plain(gauge: Gauge) -> None:
             await asyncio.sleep(LIVE_SECONDS)
             waited += LIVE_SECONDS
     finally:
-        for notice in _news(gauge.progress):
+        for notice in gauge.news():
             say(notice, err=True)
         if (line := gauge.line()) != said:
             say(line, err=True)
-
-
-def _news(progress: Progress) -> list[str]:
-    news, progress.notices[:] = list(progress.notices), []
-    return news

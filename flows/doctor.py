@@ -126,9 +126,14 @@ def _store(home: Path) -> Check:
 
 def _prefect() -> Check:
     from flows.run import prefect_api
+    from seedbed.errors import InputError
 
     told = "none configured: runs are not tracked (set PREFECT_API_URL)"
-    return Check("prefect server", True, prefect_api() or told, absent=not prefect_api())
+    try:
+        api = prefect_api()
+    except InputError as error:
+        return Check("prefect server", False, str(error))
+    return Check("prefect server", True, api or told, absent=not api)
 
 
 def _models(recipe: Path) -> list[Check]:

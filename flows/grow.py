@@ -51,6 +51,12 @@ class Shard:
     first: int
     units: tuple[tuple[Unit, Plot], ...]
 
+    @property
+    def rows(self) -> str:
+        """Which rows of the run these are, as people count."""
+        first, last = self.first + 1, self.first + len(self.units)
+        return f"rows {first} to {last}" if last > first else f"row {first}"
+
 
 class Growth:
     """One run at work. `units` bounds how many samples are under way at once."""
@@ -127,14 +133,15 @@ class Growth:
 
     async def _shard(self, shard: Shard, before: asyncio.Future[None], selected: asyncio.Future[None]) -> None:
         try:
-            rows = await self._stage(f"make {shard.number}", partial(self._make_all, shard))
+            rows = await self._stage(f"make {shard.rows}", partial(self._make_all, shard))
             for step in self._plan.curators:
                 if isinstance(step, str):
                     await _turn(before)
                     rows = self._select(rows)  # milliseconds: a stage of its own would cost more than it does
                     selected.set_result(None)
                 elif step:
-                    rows = await self._stage(f"judge {shard.number}", partial(self._judge_all, rows, step))
+                    name = f"judge with {' and '.join(judge.name for judge in step)}, {shard.rows}"
+                    rows = await self._stage(name, partial(self._judge_all, rows, step))
             rows = [self._closed(row, last=True) if row.sample.status == "pending" else row for row in rows]
             outcome = judged_tables(self._plan.run_id, rows, self._engines.judge.card.model)
             pairs = sum(len(row.pairs) for row in rows)

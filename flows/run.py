@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import sys
 import threading
+import tomllib
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,7 +35,11 @@ from seedbed.store.runs import begin, end, grown, latest_of, unanswered_places
 from seedbed.store.versions import freeze
 from seedbed.taxonomy import read_documents, read_taxonomy
 
+logger = logging.getLogger(__name__)
+
 INTERRUPTED = "interrupted"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE = 20.0  # seconds; Kubernetes and Prefect kill 30 after they have asked
 Status = Literal["done", "short", "unchanged", "failed", "budget", "interrupted"]
 Watch = Callable[[Plan, Progress], Coroutine[None, None, None]]
 EXIT_CODES: dict[Status, int] = {"done": 0, "short": 0, "unchanged": 0, "failed": 1, "budget": 3, "interrupted": 130}
@@ -242,15 +248,23 @@ def _progress(store: Store, plan: Plan, ledger: Ledger) -> Progress:
 
 
 def prefect_api() -> str:
-    """The Prefect API that is configured, or "": found out without importing Prefect where it can be (seconds)."""
+    """The Prefect API that the user has configured, or "": in the environment, or in the active profile.
+
+    Prefect itself would read `.env`, `prefect.toml` and `pyproject.toml` in the current folder too, whoever wrote them,
+    and takes seconds to import. Raises InputError where the profiles cannot be read.
+    """
     if url := os.environ.get("PREFECT_API_URL"):
         return url
-    folder = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    if not (folder / "profiles.toml").exists():
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect")
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml").expanduser()
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return ""
-    from prefect.settings import get_current_settings
-
-    return get_current_settings().api.url or ""
+    except (OSError, ValueError) as error:
+        raise InputError(f"Prefect's profiles in {path} cannot be read: {error}. Mend or remove that file") from error
+    active = os.environ.get("PREFECT_PROFILE") or told.get("active")
+    return str(told.get("profiles", {}).get(active, {}).get("PREFECT_API_URL", ""))
 
 
 @contextmanager
@@ -269,20 +283,29 @@ def _calm_collector() -> Iterator[None]:
 
 @contextmanager
 def interruptible(ledger: Ledger) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let what is in flight end; a second Ctrl-C ends at once, and loses nothing either."""
-    loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        ledger.stop(INTERRUPTED)
-        loop.remove_signal_handler(signal.SIGINT)
-
+    """Ctrl-C and SIGTERM let calls in flight end, for GRACE seconds; a second one ends at once, and loses nothing."""
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield  # no signal can be handled here: one ends the process at once, which loses nothing recorded either
         return
-    for number in (signal.SIGINT, signal.SIGTERM):
+    loop, before = asyncio.get_running_loop(), {number: signal.getsignal(number) for number in SIGNALS}
+    interrupt = before[signal.SIGINT]
+    timers = list[asyncio.TimerHandle]()
+
+    def stop() -> None:
+        ledger.stop(INTERRUPTED)
+        timers.append(loop.call_later(GRACE, ledger.give_up))
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, interrupt if callable(interrupt) else signal.default_int_handler)
+        logger.warning("Ends with the calls in flight, in %g s at most. Once more ends it at once.", GRACE)
+
+    for number in SIGNALS:
         loop.add_signal_handler(number, stop)
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for timer in timers:
+            timer.cancel()
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

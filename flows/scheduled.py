@@ -6,39 +6,65 @@ once, and none of it depends on what Prefect remembers.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shlex
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.runtime import deployment, flow_run
 from prefect.schedules import Cron, Interval, Schedule
+from prefect.settings import get_current_settings
+from prefect.states import Cancelled
 from prefect.types.entrypoint import EntrypointType
 
-from flows.run import grow_new, prefect_api, read
-from flows.tracked import RunFailed, progress_artifact, stage
 from seedbed.errors import InputError
-from seedbed.journal import RunBusy
+from seedbed.surroundings import APART, QUIET, ROOT, STOOD, python, where_the_user_stood
 
-SERVER = (
-    "a schedule needs a Prefect server. Start one in another terminal (`prefect server start`), then: "
-    "PREFECT_API_URL=http://127.0.0.1:4200/api seedbed schedule …"
-)
+NO_SERVER = "Start one in another terminal ({}), then: PREFECT_API_URL=http://127.0.0.1:4200/api seedbed schedule …"
+ANSWER = 10.0  # seconds for the server to say that it is there
 
 
-@flow(name="grow what is new", flow_run_name="new in {recipe}", persist_result=False)
-async def grow_what_is_new(recipe: str, home: str) -> str:
+class RunFailed(Exception):
+    """The run ended badly: what makes Prefect show the flow run as failed."""
+
+
+def _named() -> str:
+    """A flow run is called by its deployment, which is called by its recipe."""
+    return f"new in {deployment.name or Path(flow_run.parameters['recipe']).stem}"
+
+
+# What it works with is imported inside: the flow outlives the program's end in a thread of Prefect's, and what is
+# among its globals would with it.
+@flow(name="grow what is new", flow_run_name=_named, persist_result=False)
+async def grow_what_is_new(recipe: str, home: str) -> str | State[str]:
     """One firing of the schedule: what came of it, in a line. A recipe that somebody is at work on is left to them."""
-    logger = get_run_logger()
+    from flows.page import Begin
+    from flows.pictures import Pictures
+    from flows.run import grow_new, read
+    from flows.tracked import pictured, told
+    from seedbed.journal import RunBusy
+
+    folder, pictures = Path(home), Pictures(get_current_settings().to_environment_variables(exclude_unset=True))
     try:
-        outcome = await grow_new(read(Path(recipe)), Path(home), stage, progress_artifact)
+        with where_the_user_stood():
+            seedbed = read(Path(recipe))
+            await pictures.begin(Begin(recipe=seedbed.recipe.name, flow_run=str(flow_run.id)))
+            outcome = await pictured(pictures, partial(grow_new, seedbed, folder), folder)
     except RunBusy as busy:
         said = f"nothing to do: {busy}"
     else:
         if outcome.status == "failed":
-            raise RunFailed(outcome)
-        kept = f"{outcome.progress.kept} rows kept, " if outcome.plan.plots else ""
-        said = f"{outcome.status}: {kept}version {outcome.version or 'none'} {outcome.message}".rstrip()
-    logger.info(said)
+            raise RunFailed(outcome.message)
+        said = told(outcome)
+        if outcome.status == "interrupted":
+            return Cancelled(message=said)
+    get_run_logger().info(said)
     return said
 
 
@@ -71,12 +97,17 @@ def deploy(recipe: Path, home: Path, when: Schedule, pool: str) -> str:
     from prefect.exceptions import ObjectNotFound
 
     name, parameters = _checked(recipe, home)
+    surroundings = {
+        "working_dir": str(APART),
+        "env": {**QUIET, "PYTHONPATH": str(ROOT), STOOD: os.environ.get(STOOD, str(Path.cwd()))},
+    }
     try:
         grow_what_is_new.deploy(
             name=name,
             work_pool_name=pool,
             schedule=when,
             parameters=parameters,
+            job_variables={"command": shlex.join(python("-m", "prefect.engine")), **surroundings},
             build=False,
             concurrency_limit=1,
             entrypoint_type=EntrypointType.MODULE_PATH,
@@ -91,7 +122,24 @@ def deploy(recipe: Path, home: Path, when: Schedule, pool: str) -> str:
 
 def _checked(recipe: Path, home: Path) -> tuple[str, dict[str, object]]:
     """The deployment's name and parameters, plain and whole; the recipe is read now, not at three in the night."""
-    if not prefect_api():
-        raise InputError(SERVER)
-    name = read(recipe).recipe.name
+    from flows.run import prefect_api, read
+    from flows.tracked import SERVER
+
+    api = prefect_api()
+    if not api:
+        raise InputError(f"a schedule needs a Prefect server. {NO_SERVER.format(SERVER)}")
+    if fault := asyncio.run(_fault()):
+        raise InputError(f"Prefect at {api} does not answer: {fault}. {NO_SERVER.format(SERVER)}")
+    with where_the_user_stood():
+        name = read(recipe).recipe.name
     return name, {"recipe": str(recipe.absolute()), "home": str(home.absolute())}
+
+
+async def _fault() -> str:
+    """What is wrong with the Prefect server; "" where it answers."""
+    try:
+        async with asyncio.timeout(ANSWER), get_client() as client:
+            error = await client.api_healthcheck()
+    except TimeoutError:
+        return f"no answer within {ANSWER:g} s"
+    return str(error) if error else ""

@@ -1,101 +1,109 @@
-"""The same walk as a Prefect flow: two or three tasks a shard, never one a row; progress as an artifact.
+"""The same walk, shown at a Prefect server: a flow run with a task a stage, how far it is, and what came of it.
 
-Tasks get nothing to hash, store or retry: the ledger is the memory, and a flow run that died is simply run again.
+Prefect is told of the run and does not do it, so that nothing of a run hangs on Prefect: the ledger is the memory.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import shlex
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from prefect import flow, task
-from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.logging import get_run_logger
+import orjson
+from pydantic import JsonValue
 
-from flows.display import Gauge
-from flows.grow import Rows, Work
-from flows.plan import Plan
-from flows.progress import Progress
-from flows.run import Outcome, grow, grow_new, read
+from flows.grow import Stage
+from flows.page import Begin, Close, Keep, State, Told
+from flows.pictures import Pictures
+from flows.run import Outcome, Status, Watch, grow, grow_new, prefect_api, read
 from seedbed.errors import InputError
+from seedbed.store import Store, StoreError
+from seedbed.store.tallies import Row, costs, leaves
 
-ARTIFACT_SECONDS = 2.0
+SERVER = "DO_NOT_TRACK=1 PREFECT_SERVER_ANALYTICS_ENABLED=false prefect server start"
+STATES: dict[Status, State] = {"failed": "FAILED", "interrupted": "CANCELLED"}
+SHOWN = 500  # leaves: Prefect's page draws all that it is given
+COVERAGE = {"method": "method", "leaf": "leaf", "target": "wanted", "made": "made", "kept": "kept"}
+COVERAGE |= {"dropped": "dropped", "failed": "failed", "shortfall": "short by", "main_reason": "main reason against"}
+COST = {"step": "step", "model": "model", "calls": "calls", "errors": "errors", "tokens_in": "tokens in"}
+COST |= {"tokens_out": "tokens out", "seconds": "seconds", "usd": "US dollars"}
 
-
-class RunFailed(Exception):
-    """The run ended badly: what makes Prefect show the flow run as failed."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.message)
-        self.outcome = outcome
-
-
-async def stage(name: str, work: Work) -> Rows:
-    """A stage as a Prefect task. Its rows stay in this process: results are neither persisted nor cached."""
-    held: list[Rows] = []
-
-    @task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
-    async def run_stage() -> int:
-        held.append(await work())
-        return len(held[0])
-
-    await run_stage()
-    return held[0]
-
-
-@flow(name="grow", flow_run_name="grow {recipe}", persist_result=False)
-async def grow_recipe(
-    recipe: str, home: str, rows: int | None = None, only_new: bool = False, limits: dict[str, float] | None = None
-) -> Outcome:
-    """Grow a recipe into the store of a home folder; parameters are plain, so a deployment can be given them."""
-    seedbed, folder = read(Path(recipe), limits), Path(home)
-    if only_new:
-        outcome = await grow_new(seedbed, folder, stage, progress_artifact)
-    else:
-        outcome = await grow(seedbed, folder, rows, stage, progress_artifact)
-    if outcome.status == "failed":
-        raise RunFailed(outcome)
-    return outcome
+Walk = Callable[[Stage, Watch], Awaitable[Outcome]]
 
 
 async def grow_tracked(
     recipe: str, home: str, rows: int | None = None, only_new: bool = False, limits: dict[str, float] | None = None
 ) -> Outcome:
-    """The flow, for the command line: how it ended, also where Prefect shows it as failed. Raises InputError."""
-    try:
-        return await grow_recipe(recipe, home, rows, only_new, limits)
-    except RunFailed as failed:
-        return failed.outcome
-    except RuntimeError as error:
-        if "reach API" not in str(error):
-            raise
+    """The run, shown at the Prefect server that is configured. Raises InputError where that has no page for it."""
+    seedbed, folder, api = read(Path(recipe), limits), Path(home), prefect_api()
+    name = seedbed.recipe.name
+    given: dict[str, JsonValue] = {"recipe": recipe, "home": home, "rows": rows, "only_new": only_new}
+    begin = Begin(recipe=name, flow="grow", name=f"grow {name}", parameters={**given, "limits": {**(limits or {})}})
+    pictures = Pictures({"PREFECT_API_URL": api})
+    if not await pictures.begin(begin):
         raise InputError(
-            f"{error}. Start the Prefect server (`prefect server start`), or run without it: unset PREFECT_API_URL, "
-            "or `prefect config unset PREFECT_API_URL` where a profile sets it"
-        ) from error
+            f"Prefect at {api} has no page for this run: {pictures.lost}. Start its server ({SERVER}), or run without "
+            "it: unset PREFECT_API_URL, or `prefect config unset PREFECT_API_URL` where a profile sets it"
+        )
+    walk = partial(grow_new, seedbed, folder) if only_new else partial(grow, seedbed, folder, rows)
+    return await pictured(pictures, walk, folder)
 
 
-async def progress_artifact(plan: Plan, progress: Progress) -> None:
-    """Keep the flow run's progress artifact and its log up to date until cancelled."""
-    logger, gauge = get_run_logger(), Gauge(plan, progress)
-    artifact = await acreate_progress_artifact(0.0, key=f"seedbed-{plan.run_id}", description=f"run {plan.run_id}")
-    said = ""
+async def pictured(pictures: Pictures, walk: Walk, home: Path) -> Outcome:
+    """A walk with its pictures, up to the last, for which nobody waits who was told to end."""
     try:
-        while True:
-            await asyncio.sleep(ARTIFACT_SECONDS)
-            if (line := gauge.line()) != said:
-                said = line
-                logger.info(line)
-                await aupdate_progress_artifact(artifact, gauge.fraction() * 100, line)
-            _log(logger, progress)
-    finally:
-        _log(logger, progress)
-        await aupdate_progress_artifact(artifact, gauge.fraction() * 100, gauge.line())
+        outcome = await walk(pictures.stage, pictures.watch)
+    except Exception as error:
+        await pictures.close(Close(state="FAILED", message=str(error) or type(error).__name__))
+        raise
+    except BaseException:
+        pictures.leave(Close(state="CANCELLED", message="interrupted"))
+        raise
+    await pictures.close(*_kept(outcome, home), _close(outcome))
+    return outcome
 
 
-def _log(logger: logging.Logger | logging.LoggerAdapter[logging.Logger], progress: Progress) -> None:
-    for notice in progress.notices:
-        logger.warning(notice)
-    progress.notices.clear()
+def told(outcome: Outcome) -> str:
+    """What came of a run, in a line."""
+    kept = f"{outcome.progress.kept} rows kept, " if outcome.plan.plots else ""
+    message = outcome.message if outcome.message != outcome.status else ""
+    return f"{outcome.status}: {kept}version {outcome.version or 'none'} {message}".rstrip()
+
+
+def _close(outcome: Outcome) -> Close:
+    return Close(state=STATES.get(outcome.status, "COMPLETED"), message=told(outcome))
+
+
+def _kept(outcome: Outcome, home: Path) -> list[Told]:
+    """What stays with the run on its page: coverage, cost and version. Nothing where the store is not to be read."""
+    try:
+        store = Store(home)
+        coverage, cost = leaves(store, outcome.plan.run_id), costs(store, outcome.plan.run_id)
+        store.close()
+    except StoreError:
+        return []
+    kept: list[Told] = []
+    if coverage:
+        of = f", the {SHOWN} that lack most of {len(coverage):,}" if len(coverage) > SHOWN else ""
+        kept.append(_table("coverage", f"What each leaf got{of}", COVERAGE, coverage[:SHOWN]))
+    if cost:
+        kept.append(_table("cost", "Calls, tokens and dollars by step and model", COST, cost))
+    return [*kept, _version(outcome.version, home)] if outcome.version else kept
+
+
+def _table(name: str, title: str, columns: dict[str, str], rows: Sequence[Row]) -> Keep:
+    shown = [{title: _rounded(row[column]) for column, title in columns.items()} for row in rows]
+    return Keep(name=name, form="table", title=title, data=orjson.dumps(shown).decode())
+
+
+def _rounded(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _version(version: str, home: Path) -> Keep:
+    at = f"--home {shlex.quote(str(home.absolute()))}"
+    commands = f"seedbed review {at}\nseedbed export {version} {version}.jsonl {at}"
+    return Keep(
+        name="version", form="markdown", title=version, data=f"{version}, to look at:\n\n```\n{commands}\n```\n"
+    )

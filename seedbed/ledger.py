@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from duckdb import DuckDBPyConnection
 
@@ -26,6 +27,7 @@ BLOCKS_KEPT = 24
 FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
 
 Outcome = Callable[[DuckDBPyConnection], None]
+_Answer = TypeVar("_Answer")
 
 
 class Stopped(Exception):
@@ -54,12 +56,34 @@ class Ledger:
         self._blocks: OrderedDict[int, asyncio.Future[dict[str, CallRow]]] = OrderedDict()
         self._flushing = asyncio.Lock()
         self._flushed_at = time.monotonic()
+        self._asking: set[asyncio.Task[object] | None] = set()
+        self._given_up = False
 
     def stop(self, reason: str) -> None:
         """Let calls in flight end and make no new one."""
         self.stop_reason = self.stop_reason or reason
         if self._allowance:
             self._allowance.look_again()
+
+    def give_up(self) -> None:
+        """Wait no longer for calls in flight: each raises Stopped. What they cost is not known, and not counted."""
+        self._given_up = True
+        for task in self._asking:
+            if task:
+                task.cancel()
+
+    async def awaited(self, call: Awaitable[_Answer]) -> _Answer:
+        """What the engine says to a call. Raises Stopped where that is given up."""
+        task = asyncio.current_task()
+        self._asking.add(task)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if not self._given_up or (task and task.uncancel()):
+                raise
+            raise Stopped(self.stop_reason) from None
+        finally:
+            self._asking.discard(task)
 
     async def room(self) -> None:
         """Wait until the budget has room for a call beside those under way, or the run is to stop."""

@@ -195,7 +195,7 @@ class Recorded:
             tally.in_flight += 1
             started = time.perf_counter()
             try:
-                said = await call()
+                said = await self._ledger.awaited(call())
             except EngineGone as problem:  # the next call would fail alike: one message, and no row is lost to it
                 self._ledger.stop(str(problem))
                 raise Stopped(str(problem)) from problem

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import pytest
 
 from benchmarks.mock_server import running
+from benchmarks.prefect_server import Served, serving
 from tests.test_run import BALANCE, ROOT, await_requests, facts, recipe, seedbed, sql, start, stats
 
 NOTHING_GROWN = "nothing is new; some leaf is gone or back as it was"
@@ -188,78 +184,36 @@ def test_a_schedule_that_cannot_be_is_refused_with_the_way_out(tmp_path, argumen
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def ask(api: str, page: str, body: object = None):
-    request = Request(f"{api}/{page}", json.dumps(body).encode() if body is not None else None)
-    request.add_header("Content-Type", "application/json")
-    with urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
 @pytest.fixture(scope="module")
-def prefect(tmp_path_factory):
-    """A real Prefect server on loopback, and the environment of who uses it."""
-    port, folder = free_port(), tmp_path_factory.mktemp("prefect")
-    api = f"http://127.0.0.1:{port}/api"
-    environment = {
-        "PREFECT_HOME": str(folder),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_LEVEL": "INFO",
-    }
-    server = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        until = time.monotonic() + 180
-        while True:
-            try:
-                ask(api, "health")
-                break
-            except (URLError, OSError):
-                assert time.monotonic() < until and server.poll() is None, "the Prefect server did not come up"
-                time.sleep(0.5)
-        yield api, {**environment, "PREFECT_API_URL": api, "PYTHONPATH": str(ROOT)}
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+def prefect():
+    with serving() as served:
+        yield served
 
 
-def ended(api: str) -> list[dict[str, object]]:
+def ended(prefect: Served) -> list[dict[str, object]]:
     states = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}, "sort": "START_TIME_ASC"}
-    return [run for run in ask(api, "flow_runs/filter", states) if str(run["name"]).startswith("new in")]
+    return [run for run in prefect.ask("flow_runs/filter", states) if str(run["name"]).startswith("new in")]
 
 
 def test_two_schedules_fire_and_the_second_finds_nothing_to_do(tmp_path, prefect):
-    api, environment = prefect
     home = tmp_path / "home"
     documents(tmp_path, "north", "south")
     with running() as base_url:
         path = growing(tmp_path, base_url)
-        serving = start("schedule", path, "--every", 0.1, home=home, **environment)
+        serving = start("schedule", path, "--every", 0.1, home=home, **prefect.environment)
         try:
             until = time.monotonic() + 150
-            while len(ended(api)) < 2:
+            while len(ended(prefect)) < 2:
                 assert time.monotonic() < until and serving.poll() is None, "the schedule does not fire"
                 time.sleep(1)
         finally:
             serving.send_signal(signal.SIGINT)
             serving.communicate(timeout=60)
-        first, second = ended(api)[:2]
+        first, second = ended(prefect)[:2]
         assert {str(first["state_name"]), str(second["state_name"])} == {"Completed"}
         assert first["auto_scheduled"] and second["auto_scheduled"], "the clock started both"
         assert stats(base_url)["repeated"] == 0
-    said = [entry["message"] for entry in ask(api, "logs/filter", {"sort": "TIMESTAMP_ASC", "limit": 200})]
+    said = [entry["message"] for entry in prefect.ask("logs/filter", {"sort": "TIMESTAMP_ASC", "limit": 200})]
     came = [line for line in said if re.match(r"(done|short|unchanged|nothing to do)", line)]
     assert came[0].startswith("done: 6 rows kept, version scripted-v1")
     assert came[1].startswith("unchanged: version scripted-v1 nothing is new")
@@ -267,15 +221,14 @@ def test_two_schedules_fire_and_the_second_finds_nothing_to_do(tmp_path, prefect
 
 
 def test_what_cron_says_is_the_schedule_that_is_served(tmp_path, prefect):
-    api, environment = prefect
     documents(tmp_path, "north")
     path = growing(tmp_path, "http://127.0.0.1:9/v1", name="nightly")
     when = ("--cron", "0 3 * * 1", "--timezone", "Europe/Oslo")
-    serving = start("schedule", path, *when, home=tmp_path / "home", **environment)
+    serving = start("schedule", path, *when, home=tmp_path / "home", **prefect.environment)
     named: dict[str, object] = {"deployments": {"name": {"any_": ["nightly"]}}}
     try:
         until = time.monotonic() + 150
-        while not (found := ask(api, "deployments/filter", named)):
+        while not (found := prefect.ask("deployments/filter", named)):
             assert time.monotonic() < until and serving.poll() is None, "nothing is served"
             time.sleep(1)
     finally:
@@ -298,7 +251,11 @@ def test_a_stampede_of_late_runs_does_the_work_once(tmp_path, prefect):
         command = [sys.executable, "-c", code, str(path), str(home)]
         late = [
             subprocess.Popen(
-                command, env={**os.environ, **prefect[1]}, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+                command,
+                env={**os.environ, **prefect.environment},
+                stdout=subprocess.PIPE,
+                text=True,
+                stderr=subprocess.DEVNULL,
             )
             for _ in range(3)
         ]
@@ -309,15 +266,17 @@ def test_a_stampede_of_late_runs_does_the_work_once(tmp_path, prefect):
 
 
 def test_a_schedule_can_be_left_to_a_work_pool(tmp_path, prefect):
-    api, environment = prefect
     documents(tmp_path, "north")
     path, home = growing(tmp_path, "http://127.0.0.1:9/v1"), tmp_path / "home"
-    missing = seedbed("schedule", path, "--cron", "0 3 * * *", "--pool", "garden", home=home, **environment)
+    missing = seedbed("schedule", path, "--cron", "0 3 * * *", "--pool", "garden", home=home, **prefect.environment)
     assert missing.returncode == 2 and "prefect work-pool create --type process garden" in missing.stderr
-    ask(api, "work_pools/", {"name": "garden", "type": "process", "base_job_template": {}})
-    done = seedbed("schedule", path, "--cron", "0 3 * * *", "--pool", "garden", home=home, **environment)
+    prefect.ask("work_pools/", {"name": "garden", "type": "process", "base_job_template": {}})
+    done = seedbed("schedule", path, "--cron", "0 3 * * *", "--pool", "garden", home=home, **prefect.environment)
     assert done.returncode == 0, done.stderr
-    [deployment] = ask(api, "deployments/filter", {"work_pools": {"name": {"any_": ["garden"]}}})
+    [deployment] = prefect.ask("deployments/filter", {"work_pools": {"name": {"any_": ["garden"]}}})
     assert deployment["name"] == "scripted" and deployment["entrypoint"] == "flows.scheduled.grow_what_is_new"
     assert deployment["schedules"][0]["schedule"]["cron"] == "0 3 * * *"
+    job = deployment["job_variables"]
+    assert job["command"].endswith("-P -m prefect.engine") and Path(job["working_dir"]).is_relative_to(ROOT)
+    assert job["env"]["DO_NOT_TRACK"] == "1"
     assert deployment["parameters"] == {"recipe": str(path.absolute()), "home": str(home.absolute())}

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from seedbed.errors import InputError
+from seedbed.surroundings import environment, python
 from trainer.pretrained import locate
 from trainer.progress import Progress, Tell
 from trainer.task import Evaluate, Train
@@ -67,7 +67,7 @@ def _started(paper: Path, errors: int, offline: bool) -> Iterator[subprocess.Pop
     """The process, in a group of its own, which is killed on the way out if it is still there."""
     pipe = subprocess.PIPE
     child = subprocess.Popen(
-        [sys.executable, "-m", "trainer.child", str(paper)],
+        python("-m", "trainer.child", str(paper)),
         env=_environment(offline),
         stdin=pipe,
         stdout=pipe,
@@ -86,16 +86,14 @@ def _started(paper: Path, errors: int, offline: bool) -> Iterator[subprocess.Pop
 
 
 def _environment(offline: bool) -> dict[str, str]:
-    """Ours, with one GPU, our code, and no calls home: TRL reports every trainer that is made unless told not to."""
+    """Ours, with one GPU."""
     more = {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")])),
         "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0],
-        "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         # Threads that spin while they wait cost 50 times the time once anything else runs on the same cores (measured).
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
-    return {**os.environ, **more, **({"HF_HUB_OFFLINE": "1"} if offline else {})}
+    return environment(**more, **({"HF_HUB_OFFLINE": "1"} if offline else {}))
 
 
 @contextmanager

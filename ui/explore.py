@@ -39,6 +39,7 @@ def _list(store: Store) -> None:
     if within is None or found is None:
         desk.no_run()
         return
+    panel.say_passed_over(store, within)
     n = count(store, found, desk.reviewer())
     draw(line(f"{n:,} samples", within.label, panel.told(found)))
     if not n:

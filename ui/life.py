@@ -63,13 +63,13 @@ def draw_reviews(rows: Sequence[Row], reviewer: str) -> None:
             _doing(row),
             row["note"],
             f"{row['created_at']:%Y-%m-%d %H:%M}",
-            "undone" if row["undone"] else "",
+            "yes" if row["undone"] else "",
         )
         for row in rows
         if row not in hidden
     ]
     if cells:
-        draw(table("Reviews", ("reviewer", "action", "note", "when (UTC)", ""), cells))
+        draw(table("Reviews", ("reviewer", "action", "note", "when (UTC)", "undone"), cells))
     if hidden:
         draw(line(f"{len(hidden)} decisions of others are shown when you have decided it yourself."))
     if not rows:

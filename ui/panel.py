@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from seedbed.store import Store
-from seedbed.store.filters import Facets, Filter, Scope, facets, scopes
+from seedbed.store.filters import Facets, Filter, Scope, facets, holds, scopes
+from ui.safe import draw, line
 
 ANY = "any"
 EVERYTHING = Scope("every run")
@@ -24,12 +25,30 @@ _SECONDS = 10  # what there is to choose from may be that old
 
 
 def scope(store: Store) -> Scope | None:
-    """Choose what to look at: a version, a run, or everything; None where there is no run yet."""
+    """Choose what to look at: a version, a run, or everything; None where there is no run yet.
+
+    To begin with the latest that holds a sample, and everything where none does.
+    """
     found = [*scopes(store), EVERYTHING]
     if len(found) == 1:
         return None
-    label = st.selectbox("Version or run", [one.label for one in found], key="in", bind="query-params")
-    return next(one for one in found if one.label == label)
+    first = _first_with_samples(str(store.home), found, store)
+    labels = [one.label for one in found]
+    label = st.selectbox("Version or run", labels, index=first, key="in", bind="query-params")
+    return found[labels.index(label)]
+
+
+def say_passed_over(store: Store, within: Scope) -> None:
+    """Say so where the page opened on something although a later run or version is there, which holds no sample."""
+    found = [*scopes(store), EVERYTHING]
+    first = _first_with_samples(str(store.home), found, store)
+    if first and found[first] == within:
+        draw(line(f"{found[0].label} is later and holds no sample; this is {within.label}"))
+
+
+@st.cache_data(ttl=_SECONDS, show_spinner=False)
+def _first_with_samples(home: str, found: list[Scope], _store: Store) -> int:
+    return next((n for n, one in enumerate(found[:-1]) if holds(_store, one)), len(found) - 1)
 
 
 def chosen(store: Store, within: Scope, state: str) -> Filter:

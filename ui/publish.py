@@ -15,8 +15,9 @@ from exporters.formats import FORMATS, export, without_keys
 from flows.keys import keys_in_use
 from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
+from seedbed.store.difference import count_difference, page_of_difference
 from seedbed.store.tallies import Row, contents, steps_with_threshold, versions
-from seedbed.store.versions import diff, refilter, version_batches
+from seedbed.store.versions import refilter, version_batches
 from ui import desk, hub
 from ui.safe import draw, line, literal, table
 
@@ -41,7 +42,10 @@ def page() -> None:
     _told(st.session_state.pop(MADE, ""))
     _all(found)
     names = [str(row["version"]) for row in found]
-    version = st.selectbox("Version", names, key="version", bind="query-params")
+    first = next((n for n, row in enumerate(found) if row["samples"]), 0)
+    version = st.selectbox("Version", names, index=first, key="version", bind="query-params")
+    if first and version == names[first]:
+        draw(line(f"{names[0]} is later and holds no sample; this is {version}"))
     _holds(store, version)
     _download(store, version)
     hub.section(store, version)
@@ -158,11 +162,31 @@ def _compare(store: Store, names: Sequence[str]) -> None:
     with st.container(horizontal=True):
         old = st.selectbox("From", names, index=1, key="old", bind="query-params", width=300)
         new = st.selectbox("To", names, index=0, key="new", bind="query-params", width=300)
-    rows = diff(store, old, new)
-    if not rows:
+    sums = _counted(str(store.home), old, new, store)
+    if not sums:
         draw(line(f"{old} and {new} hold the same samples."))
         return
-    sums = Counter((str(row["what"]), str(row["why"])) for row in rows)
-    draw(table("What came, went and changed", ("what", "why", "samples"), [(*key, n) for key, n in sums.most_common()]))
-    cells = [[row[name] for name in ("what", "sample_id", "leaf", "why", "question")] for row in rows[:SHOWN]]
-    draw(table(f"The first {len(cells)} of {len(rows):,}", ("what", "sample", "leaf", "why", "question"), cells))
+    cells = [[row[name] for name in ("what", "why", "n")] for row in sums]
+    draw(table("What came, went and changed", ("what", "why", "samples"), cells))
+    _differing(store, old, new, sum(int(str(row["n"])) for row in sums))
+
+
+def _differing(store: Store, old: str, new: str, n: int) -> None:
+    """The rows that differ, a page at a time."""
+    page = st.pagination(-(-n // SHOWN), key=f"page of {old} {new}") if n > SHOWN else 1
+    first = (page - 1) * SHOWN
+    rows = _page(str(store.home), old, new, first, store)
+    cells = [[row[name] for name in ("what", "sample_id", "leaf", "why", "question")] for row in rows]
+    caption = f"{first + 1:,} to {first + len(rows):,} of {n:,}"
+    draw(table(caption, ("what", "sample", "leaf", "why", "question"), cells))
+
+
+# A version never changes, so that each pair of them is compared once.
+@st.cache_data(max_entries=64, show_spinner="Comparing")
+def _counted(home: str, old: str, new: str, _store: Store) -> list[Row]:
+    return count_difference(_store, old, new)
+
+
+@st.cache_data(max_entries=64, show_spinner="Comparing")
+def _page(home: str, old: str, new: str, first: int, _store: Store) -> list[Row]:
+    return page_of_difference(_store, old, new, first, SHOWN)

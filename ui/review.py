@@ -60,6 +60,7 @@ def _view(store: Store) -> View | None:
                 return None
             found = panel.chosen(store, within, "unreviewed")
             order = st.selectbox("Order", list(ORDERS), key="order", bind="query-params")
+    panel.say_passed_over(store, within)
     return View(desk.reviewer(), replace(found, whole=True), ORDERS[order])  # without an answer nothing can be judged
 
 

@@ -143,8 +143,10 @@ def rendered(text: str, top: int = 6) -> Html:
         return stacked(line(f"Over {MOST_RENDERED:,} characters: shown as written"), words(text))
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(text)
-    for token in tokens:
+    for n, token in enumerate(tokens):
         token.info = ""
+        if token.type == "th_open" and not tokens[n + 1].content:
+            token.tag = tokens[n + 2].tag = "td"  # a head without words is none to a screen reader
         if token.tag in _HEADINGS:
             token.tag = f"h{min(6, top + _HEADINGS.index(token.tag))}"  # of the text, not of the page
         if token.type == "table_open":

@@ -50,8 +50,8 @@ def python_of(peer: Peer) -> str:
     if done.exists() and done.read_text() == wanted:
         return python
     print(f"installing {peer.title} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
-    _do([sys.executable, "-m", "venv", "--clear", str(folder)])
-    _do([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *peer.pins])
+    _do([sys.executable, "-Im", "venv", "--clear", str(folder)])
+    _do([python, "-Im", "pip", "install", "--quiet", "--disable-pip-version-check", *peer.pins])
     done.write_text(wanted)
     return python
 

