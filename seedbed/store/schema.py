@@ -5,6 +5,7 @@ Times are UTC. `position` is a row's place in its run's plan: it decides which o
 """
 
 from seedbed.store.curation_schema import CURATION
+from seedbed.store.order_schema import ORDER
 
 TABLES = """
 CREATE SCHEMA base;
@@ -142,4 +143,5 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("views", VIEWS),
     ("curation", CURATION),
     ("costs", COSTS),
+    ("order", ORDER),
 )
