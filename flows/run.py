@@ -258,6 +258,7 @@ def interruptible(ledger: Ledger) -> Iterator[None]:
 
     def stop() -> None:
         ledger.stop(INTERRUPTED)
+        ledger.hurry()
         loop.remove_signal_handler(signal.SIGINT)
 
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():

@@ -22,6 +22,7 @@ from typing import IO, Any, TypeVar
 import orjson
 import portalocker
 
+from seedbed import private
 from seedbed.engines import EngineError, EngineGone
 from seedbed.engines.completion import PassingFault
 
@@ -129,8 +130,8 @@ class Batches:
 
     async def _take_up(self) -> None:
         """Read the answers that earlier processes fetched, and follow the batches that they sent."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self._folder / "lock").open("ab")
+        private.folder(self._folder)
+        self._lock = private.opened(self._folder / "lock", "ab")
         try:
             portalocker.lock(self._lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
         except portalocker.LockException as error:
@@ -281,7 +282,7 @@ class Batches:
 def _write(path: Path, content: bytes) -> None:
     """The whole file or none, also when the power fails."""
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with private.opened(part, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
