@@ -21,16 +21,19 @@ from pydantic import BaseModel
 
 from seedbed.budget import Allowance, Budget, Tally
 from seedbed.engines import Choice, Engine, EngineError, EngineGone, Messages, ModelCard, Reply, Sampling
-from seedbed.journal import Journal, Outbox, take_in
+from seedbed.journal import Journal, Outbox
+from seedbed.journal_line import check_prompt
 from seedbed.prices import Price
 from seedbed.replies import Unreadable
 from seedbed.store import Store, StoreError
 from seedbed.store.call_index import CallIndex
 from seedbed.store.rows import CallRow, load_calls, microseconds
+from seedbed.taking_in import take_in
 
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
 BLOCKS_KEPT = 24
 FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
+PATIENCE, HURRY = 900.0, 3.0  # seconds that a run waits for other processes at its store, and when it is to end
 
 Outcome = Callable[[DuckDBPyConnection], None]
 _Call = Callable[[], Awaitable[tuple[str, str, int, int]]]
@@ -61,6 +64,7 @@ class Ledger:
         self.tally, self.stop_reason = Tally(), ""
         self._allowance = Allowance(budget, self.tally) if budget and budget.limited else None
         self.limited = self._allowance is not None
+        store.patience = PATIENCE
         take_in(store, run_id)
         self._index = CallIndex(store)
         self._journal = Journal(store.home, run_id)
@@ -77,6 +81,10 @@ class Ledger:
         self.stop_reason = self.stop_reason or reason
         if self._allowance:
             self._allowance.look_again()
+
+    def hurry(self) -> None:
+        """Wait no longer for other processes at the store: the run is to end, and the journal has its calls."""
+        self._store.patience = HURRY
 
     async def room(self) -> None:
         """Wait until the budget has room for a call beside those under way, or the run is to stop."""
@@ -170,10 +178,14 @@ class Ledger:
             self._journal.close()
 
     def _commit(self, calls: Path | None, outcomes: Sequence[Outcome]) -> int:
-        with self._store.writing() as connection:
-            first = load_calls(connection, calls) if calls else 0
-            for outcome in outcomes:
-                outcome(connection)
+        try:
+            with self._store.writing() as connection:
+                first = load_calls(connection, calls) if calls else 0
+                for outcome in outcomes:
+                    outcome(connection)
+        except StoreError:
+            self.hurry()
+            raise
         return first
 
     async def _block(self, number: int) -> dict[str, CallRow]:
@@ -257,6 +269,7 @@ class Recorded:
 
     async def _answer(self, messages: Messages, request: bytes, step: str, call: _Call) -> CallRow:
         prompt = orjson.dumps(messages)
+        check_prompt(prompt)
         digest = self._digest.copy()
         digest.update(prompt)
         digest.update(request)
