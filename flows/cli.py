@@ -113,13 +113,18 @@ def why(
 
 @app.command()
 def sql(
-    statement: Annotated[str, typer.Argument(help="One read-only statement.")], home: Home = HOME, as_json: Json = False
+    statement: Annotated[str, typer.Argument(help="One statement that reads.")],
+    home: Home = HOME,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Let it do more than read the store: read and write files, say.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Ask the store anything; also while a run writes."""
     from flows.show import show_rows
     from flows.show import sql as ask
 
-    rows = ask(open_store(home), statement)
+    rows = ask(open_store(home), statement, unsafe)
     if as_json:
         print_json(rows)
     else:
@@ -140,11 +145,19 @@ def schema() -> None:
 def doctor(
     recipe: Annotated[Path | None, typer.Argument(help="Also check the models that this recipe asks for.")] = None,
     home: Home = HOME,
+    rescue: Annotated[
+        bool, typer.Option("--rescue", help="Save what can be read of a damaged store into a new one.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What is installed, what works, and what to do about the rest."""
     from flows.doctor import examine, show
 
+    if rescue:
+        from flows.cli_rescue import save
+
+        save(home, as_json)
+        return
     checks = examine(home, recipe)
     if as_json:
         print_json([check._asdict() for check in checks])

@@ -14,6 +14,7 @@ from flows.report import Row, leaf_table
 from flows.transcripts import lines as transcript_lines
 from seedbed.errors import InputError
 from seedbed.store import Store
+from seedbed.store.asking import ask
 from seedbed.store.lineage import calls, verdicts
 
 VIEWS = "SELECT view_name FROM duckdb_views() WHERE database_name = 'seedbed' AND NOT internal ORDER BY view_name"
@@ -35,7 +36,7 @@ def show_runs(console: Console, store: Store, found: list[Row]) -> None:
         table.add_row(str(run["run_id"]), *cells, f"{tokens:,}", f"{run['seconds']:.1f}")
     console.print(table)
     for run in found:
-        if run["status"] in ("killed", "interrupted", "budget", "failed"):
+        if run["status"] in ("killed", "interrupted", "budget", "failed", "damaged"):
             why = f" ({run['message']})" if run["message"] else ""
             console.print(f"{run['run_id']} {run['status']}{escape(why)}: run the same command again, it goes on")
     latest = found[0]["run_id"]
@@ -49,7 +50,11 @@ def life(store: Store, sample_id: str) -> list[Row]:
     Raises:
         InputError: no sample's id begins so, or several do.
     """
-    found = store.rows("SELECT * FROM samples WHERE starts_with(sample_id, ?) ORDER BY created_at", [sample_id])
+    found = store.rows(
+        "SELECT * FROM samples WHERE starts_with(sample_id, ?) "
+        "ORDER BY (SELECT entry FROM base.runs r WHERE r.run_id = samples.run_id), sample_id",
+        [sample_id],
+    )
     ids = sorted({str(row["sample_id"]) for row in found})
     if not ids:
         raise InputError(
@@ -86,16 +91,12 @@ def show_life(console: Console, lives: list[Row], full: bool) -> None:
             _call(console, call, full)
 
 
-def sql(store: Store, statement: str) -> list[Row]:
-    """The rows of one read-only statement. Raises InputError with what is wrong."""
+def sql(store: Store, statement: str, unsafe: bool = False) -> list[Row]:
+    """The rows of one statement, which may only read unless it is `unsafe`. Raises InputError with what is wrong."""
     try:
-        statements = duckdb.extract_statements(statement)
-        if len(statements) != 1:
-            raise InputError(f"write one statement, not {len(statements)}")
-        return store.rows(statement)
-    except (duckdb.Error, AttributeError) as error:
-        if isinstance(error, AttributeError):  # a statement with no result, such as SET
-            return []
+        rows: list[Row] = ask(store, statement, unsafe).to_pylist()
+        return rows
+    except duckdb.Error as error:
         views = ", ".join(str(view["view_name"]) for view in store.rows(VIEWS))
         raise InputError(f"{error}\nThe store is read-only here; its views are {views}.") from error
 
