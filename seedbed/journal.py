@@ -21,6 +21,7 @@ import portalocker
 from seedbed import private
 from seedbed.journal_line import line_of
 from seedbed.store import StoreError
+from seedbed.store.neighbours import holders, named
 from seedbed.store.rows import CallRow
 
 
@@ -48,8 +49,9 @@ def lease(home: Path, name: str, what: str = "run", patience: float = 1.0) -> It
         ends = time.monotonic() + patience
         while not _locked(file, portalocker.LOCK_EX):
             if time.monotonic() >= ends:
+                who = f": {named(pids)}" if (pids := holders(file)) else ""
                 raise RunBusy(
-                    f"another process is at work on {what} {name}; look on with `seedbed status`, or wait for it"
+                    f"another process is at work on {what} {name}{who}; look on with `seedbed status`, or wait for it"
                 )
             time.sleep(0.02)
         yield

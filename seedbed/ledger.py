@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import orjson
-from duckdb import DuckDBPyConnection
+from duckdb import ConversionException, DuckDBPyConnection, InvalidInputException
 from pydantic import BaseModel
 
 from seedbed.budget import Allowance, Budget, Tally
@@ -180,7 +180,7 @@ class Ledger:
     def _commit(self, calls: Path | None, outcomes: Sequence[Outcome]) -> int:
         try:
             with self._store.writing() as connection:
-                first = load_calls(connection, calls) if calls else 0
+                first = _loaded(connection, calls) if calls else 0
                 for outcome in outcomes:
                     outcome(connection)
         except StoreError:
@@ -207,6 +207,14 @@ class Ledger:
                 [number * BLOCK, (number + 1) * BLOCK],
             ).fetchall()
         return {row[0]: CallRow(*row) for row in rows}
+
+
+def _loaded(connection: DuckDBPyConnection, calls: Path) -> int:
+    try:
+        return load_calls(connection, calls)
+    except (InvalidInputException, ConversionException) as error:
+        why = f"DuckDB cannot read {calls}, as if somebody had changed it: {error}"
+        raise StoreError(f"{why}. Run the same command again, which sorts out what is damaged") from error
 
 
 class Recorded:

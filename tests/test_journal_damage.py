@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from dataclasses import replace
 
 import orjson
 import pytest
 
+from seedbed import journal_line
 from seedbed.journal_line import is_whole, line_of
-from seedbed.store import Store
+from seedbed.store import Store, StoreError
 from seedbed.taking_in import take_in
 from tests.test_ledger import Counting, asks, talk
 
@@ -178,3 +180,33 @@ def test_a_call_whose_id_is_none_in_the_store_stops_no_later_run(home):
     engine = Counting()
     talk(home, engine, many, run="run2")
     assert engine.calls == 2
+
+
+def test_a_segment_that_is_spoilt_under_a_run_at_work_stops_it_in_words_and_the_next_run_sorts_it_out(tmp_path):
+    async def spoilt(engine):
+        await many(engine)
+        path = segment(tmp_path)
+        path.write_bytes(b'{"crc": {' + path.read_bytes()[9:])
+        with pytest.raises(StoreError, match="Run the same command again"):
+            await engine._ledger.flush()
+
+    talk(tmp_path, Counting(), spoilt, close=False)
+    engine = Counting()
+    talk(tmp_path, engine, many, run="run2")
+    assert engine.calls == 1
+
+
+def test_an_answer_that_is_too_long_ever_to_be_read_again_fails_its_row_and_is_not_recorded(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_line, "LONGEST", 700)
+
+    class Long(Counting):
+        async def chat(self, messages, *given, **more):
+            answer = await super().chat(messages, *given, **more)
+            return replace(answer, text="x" * 700) if messages == asks(3) else answer
+
+    async def some(engine):
+        return await asyncio.gather(*(engine.chat(asks(n), step="q") for n in range(N)), return_exceptions=True)
+
+    outcomes, _ = talk(tmp_path, Long(), some)
+    assert [type(outcome).__name__ for outcome in outcomes].count("EngineError") == 1
+    assert Store(tmp_path).rows("SELECT count(*) AS n FROM calls") == [{"n": N - 1}]

@@ -1,8 +1,8 @@
 """What is broken in a store's file, told the same to whoever meets it.
 
-DuckDB keeps a checksum of every block of the file and of every entry of its write-ahead log, so a turned bit is always
-found, if only when the block is read. What it passes over is a log whose very first bytes are wrong: it takes such a
-file for empty and removes it.
+DuckDB keeps a checksum of every block of the file and of every entry of its write-ahead log, so a turned bit in the
+file is always found, if only when the block is read. A log that breaks off is nothing but a killed process's; but
+DuckDB also takes one whose first bytes are wrong for empty, and removes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import duckdb
 
 from seedbed.literal_path import quoted
 
-LOG_BEGINS = bytes.fromhex("640062650002660010")  # a log's first entry: its version, and what database it is of
+LOG_BEGINS = bytes.fromhex("640062650002660010")  # a log's first entry: its version (02), and what database it is of
 _SIGNS = (
     "Corrupt database file",
     "Corrupt WAL file",
@@ -26,7 +26,7 @@ _SIGNS = (
     "database has been invalidated",
     "Serialization Error",
     "INTERNAL Error",
-    "No such block",
+    "Input/output error",
 )
 
 TABLES = """
@@ -45,9 +45,9 @@ class Damage:
 
     def __str__(self) -> str:
         """What a user is told of it."""
-        told = f"{self.path} is damaged: {self.why}."
         if not self.broken:
-            return f"{told}\nNothing of it can be read as it is."
+            return f"cannot open {self.path}, which is damaged: {self.why}.\nNothing of it can be read as it is."
+        told = f"{self.path} is damaged: {self.why}."
         whole = ", ".join(f"{name} ({rows:,})" for name, rows in self.whole.items() if rows)
         return f"{told}\nOf its tables {', '.join(self.broken)} can be read in part, and whole: {whole or 'none'}."
 
@@ -64,7 +64,7 @@ def ignored_log(path: Path) -> bool:
             begins = file.read(len(LOG_BEGINS))
     except OSError:
         return False
-    return not LOG_BEGINS.startswith(begins)
+    return not (LOG_BEGINS[:5] + LOG_BEGINS[6:]).startswith(begins[:5] + begins[6:])
 
 
 def looks_damaged(error: duckdb.Error) -> bool:

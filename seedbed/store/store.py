@@ -175,7 +175,8 @@ class Store:
                     entered.push(stack.pop_all())
             return not refused
 
-        wait(attempt, lambda: self.patience / 4, lambda: self._held_by(refused), LONGEST_PAUSE)
+        if not attempt():  # a quarter of the time: such a program may keep the file for hours
+            wait(attempt, lambda: self.patience / 4, lambda: self._held_by(refused), LONGEST_PAUSE)
         return entered
 
     def _held_by(self, refused: str) -> str:
