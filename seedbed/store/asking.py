@@ -24,7 +24,7 @@ from seedbed.store.store import Store
 
 READING = frozenset({"SELECT", "EXPLAIN", "PRAGMA", "MULTI"})  # as DuckDB calls them; PIVOT is of the last kind
 SAFE = (
-    "SET python_enable_replacements = false; SET allow_persistent_secrets = false; "
+    "SET allow_persistent_secrets = false; "
     "SET autoload_known_extensions = false; SET allow_community_extensions = false; "
     "SET enable_external_access = false; SET lock_configuration = true"
 )

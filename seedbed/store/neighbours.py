@@ -63,7 +63,8 @@ def holders(file: IO[bytes]) -> list[int]:
         return []
     inode = f":{os.fstat(file.fileno()).st_ino}"
     locks = [line.split() for line in lines if " -> " not in line]  # an arrow marks those that wait
-    return sorted({int(lock[4]) for lock in locks if lock[5].endswith(inode)} - {os.getpid()})
+    found = {int(lock[4]) for lock in locks if lock[5].endswith(inode)} - {os.getpid()}
+    return sorted(pid for pid in found if pid > 0)  # others are in a container of their own
 
 
 def named(pids: list[int]) -> str:
