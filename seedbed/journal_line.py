@@ -33,7 +33,7 @@ def line_of(call: Mapping[str, object]) -> bytes:
     written = orjson.dumps(call)
     if len(written) > LONGEST - _REST:
         raise EngineError(f"the call takes {len(written) / 2**20:.0f} MiB to record, and 128 MiB are the most")
-    return b"%b%b\n" % (_SUM % crc32(written), written[1:])
+    return b'{"crc":"%08x",%b\n' % (crc32(written), written[1:])  # as `_SUM` has it, in one go
 
 
 def check_prompt(prompt: bytes) -> None:

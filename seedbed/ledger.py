@@ -32,7 +32,7 @@ from seedbed.taking_in import take_in
 
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
 BLOCKS_KEPT = 24
-FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
+FLUSH_SECONDS, FLUSH_ROWS, MOST_ROWS = 2.0, 8192, 65_536  # the journal holds what is not committed yet
 PATIENCE, HURRY = 900.0, 3.0  # seconds that a run waits for other processes at its store, and when it is to end
 
 Outcome = Callable[[DuckDBPyConnection], None]
@@ -137,7 +137,11 @@ class Ledger:
     async def flush_in_time(self) -> None:
         """Commit when enough has come together. Raises StoreError, and stops the run."""
         late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
-        if (late or len(self._written) >= FLUSH_ROWS) and not self._flushing.locked():
+        if self._flushing.locked():
+            if len(self._written) >= MOST_ROWS:  # others keep the store: no more calls than memory holds
+                async with self._flushing:
+                    pass
+        elif late or len(self._written) >= FLUSH_ROWS:
             try:
                 await self.flush()
             except StoreError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import signal
@@ -14,7 +15,9 @@ from contextlib import contextmanager
 import pytest
 
 from benchmarks.mock_server import running
+from seedbed import ledger
 from seedbed.store import Store, StoreError, asking, neighbours
+from tests.test_ledger import Counting, asks, talk
 from tests.test_run import await_requests, facts, recipe, sql, start, stats
 
 READER = """
@@ -234,3 +237,28 @@ def test_a_run_behind_a_stopped_reader_says_so_ends_at_ctrl_c_and_goes_on_later(
         assert facts("run", path, home=home)["status"] == "done"
         assert stats(base_url)["repeated"] == 0
     assert sql("SELECT count(*) AS n FROM runs WHERE made <> kept + dropped + failed + pending", home) == [{"n": 0}]
+
+
+def test_a_run_that_is_kept_from_its_store_makes_no_more_calls_than_it_can_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr(ledger, "MOST_ROWS", 10)
+    engine = Counting()
+
+    async def kept(recorded):
+        async def row(first):
+            for n in range(first, 60, 6):
+                await recorded.chat(asks(n), step="q")
+
+        with beside(READER, tmp_path) as reader:
+            rows = [asyncio.ensure_future(row(first)) for first in range(6)]
+            while len(recorded._ledger._written) < 10:
+                await asyncio.sleep(0.01)
+            await asyncio.wait(rows, timeout=0.5)
+            made = engine.calls
+            reader.kill()
+            await asyncio.gather(*rows)
+        return made
+
+    made, _ = talk(tmp_path, engine, kept)
+    assert made < 30 and engine.calls == 60
+    assert Store(tmp_path).rows("SELECT count(*) AS n FROM calls") == [{"n": 60}]
