@@ -17,7 +17,7 @@ from seedbed.journal import lease
 from seedbed.literal_path import quoted
 from seedbed.rescue import rescue
 from seedbed.store import Store, StoreError
-from seedbed.store.damage import LOG_BEGINS, examine
+from seedbed.store.damage import examine, log_begins
 from seedbed.store.salvage import salvage
 from seedbed.store.schema import MIGRATIONS
 from seedbed.store.store import ATTACH, FILE
@@ -184,15 +184,24 @@ os._exit(0)
         (lambda log: b"\xff" * 9 + log[9:], 9500),
         (lambda log: log[:200] + b"\xff" + log[201:], 9000),
         (lambda log: b"no log of ours", 9000),
-        (lambda log: log[:12] + b"\xff" + log[13:], 9000),
+        (lambda log: log[:12] + bytes([log[12] ^ 0x80]) + log[13:], 9500),
+        (lambda log: log[:12] + bytes([log[12] ^ 1]) + log[13:], 9500),
     ],
-    ids=["whole", "its fourth byte", "its first bytes", "in the middle", "another file", "whose it is"],
+    ids=[
+        "whole",
+        "its fourth byte",
+        "its first bytes",
+        "in the middle",
+        "another file",
+        "whose it is",
+        "whose it is, a bit of it",
+    ],
 )
 def test_a_damaged_log_is_never_passed_over_in_silence(home, spoil, kept):
     subprocess.run([sys.executable, "-c", KILLED, str(home)], check=True)
     log = home / f"{FILE}.wal"
     written = log.read_bytes()
-    assert written.startswith(LOG_BEGINS)
+    assert written.startswith(log_begins(home / FILE))
     log.write_bytes(spoil(written))
     if spoil(written) != written:
         for _ in range(2):

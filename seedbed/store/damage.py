@@ -2,7 +2,7 @@
 
 DuckDB keeps a checksum of every block of the file and of every entry of its write-ahead log, so a turned bit in the
 file is always found, if only when the block is read. A log that breaks off is nothing but a killed process's; but
-DuckDB also takes one whose first bytes are wrong for empty, and removes it.
+DuckDB also takes one that begins wrongly for empty, and removes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import duckdb
 
 from seedbed.literal_path import quoted
 
-LOG_BEGINS = bytes.fromhex("640062650002660010")  # a log's first entry: its version (02), and what database it is of
+_LOG = bytes.fromhex("640062650002660010")  # how a log begins: its version (02) is the sixth byte
+_IDENTITY = slice(124, 140)  # of a database, in its head; the log repeats it
 _SIGNS = (
     "Corrupt database file",
     "Corrupt WAL file",
@@ -28,6 +29,7 @@ _SIGNS = (
     "INTERNAL Error",
     "Input/output error",
 )
+_NO_DAMAGE = ("Could not set lock", "Cannot open file", "version number")  # of those at `ATTACH`
 
 TABLES = """
 SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'seedbed' ORDER BY schema_name, table_oid
@@ -57,14 +59,26 @@ def log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.wal")
 
 
+def log_begins(path: Path) -> bytes:
+    """How the log of this database begins, "" of what is none. Raises OSError."""
+    with path.open("rb") as file:
+        head = file.read(_IDENTITY.stop)
+    if head[8:12] != b"DUCK":
+        return b""
+    numbers = (bytes([n]) if n < 0x80 else bytes([n | 0x80, n >> 7]) for n in head[_IDENTITY])  # LEB128
+    return _LOG + b"".join(numbers) + b"\x67\x00"
+
+
 def ignored_log(path: Path) -> bool:
     """Whether there is a log that DuckDB would take for empty though it is not."""
     try:
         with log_of(path).open("rb") as file:
-            begins = file.read(len(LOG_BEGINS))
+            begins = file.read(64)
+        expected = log_begins(path) if begins else b""
     except OSError:
         return False
-    return not (LOG_BEGINS[:5] + LOG_BEGINS[6:]).startswith(begins[:5] + begins[6:])
+    found = begins[: len(expected)]
+    return not (expected[:5] + expected[6:]).startswith(found[:5] + found[6:])
 
 
 def looks_damaged(error: duckdb.Error) -> bool:
@@ -93,12 +107,14 @@ def _why(path: Path, error: duckdb.Error) -> str:
 def examine(path: Path) -> Damage | None:
     """Read the whole file, which nobody writes meanwhile; None where nothing is wrong with it."""
     if ignored_log(path):
-        return Damage(path, f"the first bytes of {log_of(path).name} are wrong", {}, ())
+        return Damage(path, f"{log_of(path).name} does not begin as its log does", {}, ())
     with duckdb.connect(":memory:") as db:
         try:
             db.execute(f"ATTACH '{quoted(path)}' AS seedbed (READ_ONLY)")
         except duckdb.Error as error:
-            return Damage(path, _why(path, error), {}, ()) if looks_damaged(error) else None
+            if any(sign in str(error) for sign in _NO_DAMAGE):
+                return None
+            return Damage(path, _why(path, error), {}, ())
         whole, broken, why = dict[str, int](), list[str](), ""
         for schema, table in db.execute(TABLES).fetchall():
             try:

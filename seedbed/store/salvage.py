@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from seedbed.literal_path import quoted
-from seedbed.store.damage import LOG_BEGINS, TABLES, ignored_log, log_of
+from seedbed.store.damage import TABLES, ignored_log, log_begins, log_of
 from seedbed.store.schema import MIGRATIONS
 from seedbed.store.store import ATTACH, create
 
@@ -86,7 +86,8 @@ def _logs(path: Path) -> list[tuple[bytes, str]]:
     if not log_of(path).exists():
         return [(b"", "")]
     log = log_of(path).read_bytes()
-    mended = LOG_BEGINS + log[len(LOG_BEGINS) :]
+    begins = log_begins(path)
+    mended = begins + log[len(begins) :]
     whole = [] if ignored_log(path) else [(log, "")]
     return [*whole, (mended, "with its log mended"), (b"", f"without its log of {len(log):,} bytes")]
 

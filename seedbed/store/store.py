@@ -192,8 +192,9 @@ class Store:
         except duckdb.Error as error:
             if "Could not set lock" in str(error):
                 return str(error)
-            why = f"cannot open {self.path}: {first_line(error)}"
-            raise StoreError(self._told(error, writes=False) or why) from error
+            damage = examine(self.path)
+            told = self._damaged(damage) if damage else f"cannot open {self.path}: {first_line(error)}"
+            raise StoreError(told) from error
         return ""
 
     def _told(self, error: duckdb.Error, writes: bool) -> str:
