@@ -94,7 +94,10 @@ def read_answers(outputs: Path, tokenizer: PreTrainedTokenizerBase) -> list[Aske
     """The short instructions with their answers, in a fixed order."""
     import duckdb
 
-    query = "SELECT instruction, annotator, preference, model, trim(output) AS output FROM read_parquet(?) ORDER BY ALL"
+    query = (
+        "SELECT instruction, annotator, preference, model, trim(output) AS output "
+        "FROM read_parquet(?, hive_partitioning = false) ORDER BY ALL"
+    )
     answers = defaultdict(list)
     for instruction, judge, preference, model, output in duckdb.execute(query, [str(outputs)]).fetchall():
         ids = list(tokenizer(output)["input_ids"])[:LONGEST]

@@ -69,7 +69,10 @@ def rows_of(outputs: Path, n: int) -> list[tuple[str, str, bool]]:
     """So many short requests with an answer, every second one that of another request; and whether it is its own."""
     import duckdb
 
-    query = "SELECT instruction, any_value(output ORDER BY model) FROM read_parquet(?) GROUP BY ALL ORDER BY ALL"
+    query = (
+        "SELECT instruction, any_value(output ORDER BY model) "
+        "FROM read_parquet(?, hive_partitioning = false) GROUP BY ALL ORDER BY ALL"
+    )
     found = [(str(q), str(a)) for q, a in duckdb.execute(query, [str(outputs)]).fetchall() if len(str(q)) < 200]
     drawn = random.Random(0).sample(found, n + 1)
     cut = [" ".join(answer.split()[:WORDS]) for _, answer in drawn]

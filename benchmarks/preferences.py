@@ -29,7 +29,7 @@ from seedbed.recipe import HttpModel, TransformersModel
 DATA = Path(__file__).parents[2] / "shared" / "data" / "alpaca_eval" / "outputs.parquet"
 PAIRS = """
 WITH answers AS (
-    SELECT instruction, model, output, preference FROM read_parquet(?)
+    SELECT instruction, model, output, preference FROM read_parquet(?, hive_partitioning = false)
     WHERE preference IS NOT NULL AND length(instruction) < 300 AND length(output) BETWEEN 40 AND 600)
 SELECT a.instruction, a.output, b.output
 FROM answers a JOIN answers b USING (instruction)

@@ -140,8 +140,11 @@ def why(
 
 @app.command()
 def sql(
-    statement: Annotated[str, typer.Argument(help="One read-only statement.", callback=as_utf8)],
+    statement: Annotated[str, typer.Argument(help="One statement that reads.", callback=as_utf8)],
     home: Home = HOME,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Let it do more than read the store: read and write files, say.")
+    ] = False,
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for programs, in UTF-8.")] = False,
     limit: Annotated[
@@ -159,7 +162,7 @@ def sql(
 
     if as_json and as_csv:
         raise InputError("--json and --csv are two forms of one answer: choose one")
-    answer = ask(open_store(home), statement)
+    answer = ask(open_store(home), statement, unsafe)
     if as_json:
         print_json(show_rows.as_objects(answer.slice(0, limit)))
     elif as_csv:
@@ -182,11 +185,19 @@ def schema() -> None:
 def doctor(
     recipe: Annotated[Path | None, typer.Argument(help="Also check the models that this recipe asks for.")] = None,
     home: Home = HOME,
+    rescue: Annotated[
+        bool, typer.Option("--rescue", help="Save what can be read of a damaged store into a new one.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What is installed, what works, and what to do about the rest."""
     from flows.doctor import examine, show
 
+    if rescue:
+        from flows.cli_rescue import save
+
+        save(home, as_json)
+        return
     checks = examine(home, recipe)
     if as_json:
         print_json([check._asdict() for check in checks])

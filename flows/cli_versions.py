@@ -49,7 +49,7 @@ def versions(home: Home = HOME, as_json: Json = False) -> None:
     """All versions: what was frozen, from what, under which thresholds and reviews."""
     from flows.show_versions import show_versions
 
-    found = open_store(home).rows("SELECT * EXCLUDE (recipe_json) FROM versions ORDER BY created_at DESC")
+    found = open_store(home).rows("SELECT * EXCLUDE (recipe_json) FROM versions ORDER BY entry DESC")
     if as_json:
         print_json(found)
     else:

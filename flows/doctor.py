@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import shlex
 import shutil
 import sys
 from importlib import metadata
@@ -38,7 +39,8 @@ class Check(NamedTuple):
 
 def examine(home: Path, recipe: Path | None) -> list[Check]:
     """Look at the machine, the packages, the embedded model, the store, and the models of a recipe."""
-    checks = [_python(), *(_package(name) for name in PACKAGES), _device(), _weights(), _room(home), _store(home)]
+    checks = [_python(), *(_package(name) for name in PACKAGES), _device(), _weights(), _room(home), _home(home)]
+    checks += _store(home)
     checks += [_training(), _vllm(), _prefect()]
     return checks + (_models(recipe) if recipe else [])
 
@@ -110,18 +112,33 @@ def _room(home: Path) -> Check:
     return Check("disk", free >= FREE_GIB, f"{free:.1f} GiB free at {there}", "make room, or name another --home")
 
 
-def _store(home: Path) -> Check:
+def _home(home: Path) -> Check:
+    """Whether others may look into a home that is there; one that we make is its owner's alone."""
+    if not home.is_dir() or os.name == "nt":
+        return Check("home", True, f"{home}, not there yet")
+    open_to = home.stat().st_mode & 0o077
+    remedy = f"close it with: chmod -R go-rwx {shlex.quote(str(home))}"
+    return Check("home", not open_to, f"{home}{', which others on this machine may read' if open_to else ''}", remedy)
+
+
+def _store(home: Path) -> list[Check]:
     from seedbed.store import Store, StoreError
 
     if not (home / "seedbed.duckdb").exists():
         writable = os.access(next(p for p in (home.absolute(), *home.absolute().parents) if p.exists()), os.W_OK)
-        return Check("store", writable, f"none yet in {home}", "choose a folder that you may write: --home")
+        return [Check("store", writable, f"none yet in {home}", "choose a folder that you may write: --home")]
     try:
         store = Store(home)
+        store.check()
+        runs = store.rows("SELECT count(*) AS n FROM runs")[0]["n"]
     except StoreError as error:
-        return Check("store", False, str(error))
-    runs = store.rows("SELECT count(*) AS n FROM runs")[0]["n"]
-    return Check("store", True, f"{store.path}, schema version {store.version()}, {runs} runs")
+        return [Check("store", False, str(error))]
+    checks = [Check("store", True, f"{store.path}, schema version {store.version()}, {runs} runs")]
+    aside = sorted(path.name for path in (home / "journal").glob("*.damaged"))
+    if aside:
+        seen = f"{len(aside)} with damaged lines, whose calls are made again when they are needed: {', '.join(aside)}"
+        checks.append(Check("journal", True, seen))
+    return checks
 
 
 def _prefect() -> Check:

@@ -125,7 +125,7 @@ def _preview_of(store: Store, run_id: str) -> str:
     """The latest preview of what a run grows, "" where there was none: the same recipe, whatever its budget."""
     found = store.rows(
         "SELECT run_id, preview, recipe_json FROM base.runs "
-        "WHERE recipe = (SELECT recipe FROM base.runs WHERE run_id = ?) ORDER BY started_at DESC",
+        "WHERE recipe = (SELECT recipe FROM base.runs WHERE run_id = ?) ORDER BY entry DESC",
         [run_id],
     )
     told = {str(row["run_id"]): _without_budget(str(row["recipe_json"])) for row in found}

@@ -21,6 +21,7 @@ from prefect.client.orchestration import get_client
 from prefect.utilities.urls import url_for
 
 from flows.page import TOLD, Begin, Close, End, Keep, Move, Say, Start, State, Told, Word
+from flows.terminal import say
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -115,7 +116,7 @@ class Page:
                 case Keep():
                     await self._keep(told.name, told.form, told.title, told.data)
         except httpx.HTTPStatusError as refusal:
-            sys.stderr.write(f"{_said(refusal)}\n")
+            say(_said(refusal), err=True)
 
     async def close(self, told: Close) -> None:
         """Say how the run ended, unless Prefect says so itself. Raises LostError."""
@@ -197,8 +198,7 @@ async def _told(lines: asyncio.StreamReader) -> AsyncIterator[Told]:
 
 def _say(word: Word) -> None:
     with suppress(OSError):  # the run was killed
-        sys.stdout.write(word.model_dump_json() + "\n")
-        sys.stdout.flush()
+        os.write(1, word.model_dump_json().encode() + b"\n")  # to the run, which reads them
 
 
 def _stop() -> None:

@@ -23,6 +23,7 @@ from exporters.tree import appearing, write_data
 from flows.card_facts import facts_of
 from flows.keys import keys_in_use
 from flows.publication import Publication
+from seedbed import private
 from seedbed.errors import InputError
 from seedbed.options_file import read_options_file
 from seedbed.store import Store
@@ -81,7 +82,7 @@ def build(store: Store, name: str, folder: Path | None, publication: Publication
     """
     _no_telemetry()
     version = find_version(store, name)
-    folder = folder or store.home / TREES / version
+    folder = folder or private.folder(store.home / TREES) / version
     there = manifest.manifest_of(folder)
     if folder.exists() and not (folder.is_dir() and (there or not any(folder.iterdir()))):
         raise InputError(f"{folder} is there and holds no tree of Seedbed's: name a new folder with --out")

@@ -293,6 +293,7 @@ def interruptible(ledger: Ledger) -> Iterator[None]:
 
     def stop() -> None:
         ledger.stop(INTERRUPTED)
+        ledger.hurry()
         timers.append(loop.call_later(GRACE, ledger.give_up))
         for number in SIGNALS:
             loop.remove_signal_handler(number)

@@ -17,6 +17,7 @@ from flows.transcripts import lines as transcript_lines
 from seedbed.errors import InputError
 from seedbed.standing import tokens_of
 from seedbed.store import Store
+from seedbed.store.asking import ask
 from seedbed.store.lineage import calls, verdicts
 from seedbed.store.runs import beginning
 
@@ -38,7 +39,7 @@ def show_runs(console: Screen, store: Store, found: list[Row], call: Call) -> No
     if len(found) > len(shown):
         console.print(f"… and {len(found) - len(shown):,} earlier runs: --json has all", style="dim")
     for run in shown:
-        if run["status"] in ("killed", "interrupted", "budget", "failed"):
+        if run["status"] in ("killed", "interrupted", "budget", "failed", "damaged"):
             why = f" ({run['message']})" if run["message"] else ""
             console.print(f"{run['run_id']} {run['status']}{why}: run the same command again, it goes on")
     latest = str(found[0]["run_id"])
@@ -67,7 +68,11 @@ def life(store: Store, sample_id: str) -> list[Row]:
             f"no sample's id begins with {sample_id!r} in {store.home}. "
             'List some with: seedbed sql "SELECT sample_id, leaf, status FROM samples LIMIT 20"'
         )
-    found = store.rows("SELECT * FROM samples WHERE sample_id = ? ORDER BY created_at", [one])
+    found = store.rows(
+        "SELECT * FROM samples WHERE sample_id = ? "
+        "ORDER BY (SELECT entry FROM base.runs r WHERE r.run_id = samples.run_id)",
+        [one],
+    )
     for row in found:
         said = verdicts(store, str(row["run_id"]), str(row["sample_id"]))
         row["verdicts"] = said
@@ -94,18 +99,13 @@ def show_life(console: Screen, lives: list[Row], full: bool) -> None:
             _call(console, call, full)
 
 
-def sql(store: Store, statement: str) -> pa.Table:
-    """The answer to one read-only statement. Raises InputError with what is wrong."""
+def sql(store: Store, statement: str, unsafe: bool = False) -> pa.Table:
+    """The answer to one statement, which may only read unless it is `unsafe`. Raises InputError with what is wrong."""
     try:
-        statements = duckdb.extract_statements(statement)
-        if len(statements) != 1:
-            raise InputError(f"write one statement, not {len(statements)}")
-        return store.query(statement)
+        return ask(store, statement, unsafe)
     except pa.ArrowInvalid as error:
         raise InputError(f"the answer cannot be read ({error}). Flatten it, or cast it to JSON or VARCHAR") from error
-    except (duckdb.Error, AttributeError) as error:
-        if isinstance(error, AttributeError):  # a statement with no result, such as SET
-            return pa.table({})
+    except duckdb.Error as error:
         views = ", ".join(str(view["view_name"]) for view in store.rows(VIEWS))
         raise InputError(f"{error}\nThe store is read-only here; its views are {views}.") from error
 

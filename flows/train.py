@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from seedbed import private
 from seedbed.errors import InputError
 from seedbed.store import Store
 from seedbed.store.versions import find_version, version_batches
@@ -156,7 +157,7 @@ def _write(tables: Iterable[pa.Table], path: Path) -> None:
 def _workshop(wanted: Path) -> Iterator[Path]:
     """A folder beside the wanted one, gone in the end. Raises InputError where none can be made."""
     try:
-        wanted.parent.mkdir(parents=True, exist_ok=True)
+        private.folder(wanted.parent)
         folder = tempfile.TemporaryDirectory(prefix=f".{wanted.name}-", suffix=".partial", dir=wanted.parent)
     except OSError as error:
         raise InputError(
@@ -167,7 +168,8 @@ def _workshop(wanted: Path) -> Iterator[Path]:
 
 
 def _settle(made: Path, wanted: Path) -> Path:
-    """Give a whole folder its name, or the next that is free; on disk before it is seen."""
+    """Give a whole folder its name, or the next that is free; on disk before it is seen, and for its owner alone."""
+    private.shut(made)
     for path in made.iterdir():
         with path.open("rb+") as file:
             os.fsync(file.fileno())

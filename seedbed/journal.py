@@ -16,12 +16,13 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import IO
 
-import duckdb
-import orjson
 import portalocker
 
-from seedbed.store import Store, StoreError
-from seedbed.store.rows import RARE, CallRow, load_calls
+from seedbed import private
+from seedbed.journal_line import line_of
+from seedbed.store import StoreError
+from seedbed.store.neighbours import holders, named
+from seedbed.store.rows import RARE, CallRow
 
 
 class RunBusy(Exception):
@@ -36,15 +37,21 @@ def lease(home: Path, name: str, what: str = "run", patience: float = 1.0) -> It
 
     Raises:
         RunBusy: another process has it.
+        StoreError: the home may not be written.
     """
-    folder = home / "journal"
-    folder.mkdir(parents=True, exist_ok=True)
-    with _lock_of(home, name, what).open("ab") as file:
+    try:
+        private.folder(home / "journal")
+        file = private.opened(_lock_of(home, name, what), "ab")
+    except OSError as error:
+        why = f"cannot write in the home folder {home}: {error.strerror}"
+        raise StoreError(f"{why}. Choose another with --home or SEEDBED_HOME.") from error
+    with file:
         ends = time.monotonic() + patience
         while not _locked(file, portalocker.LOCK_EX):
             if time.monotonic() >= ends:
+                who = f": {named(pids)}" if (pids := holders(file)) else ""
                 raise RunBusy(
-                    f"another process is at work on {what} {name}; look on with `seedbed status`, or wait for it"
+                    f"another process is at work on {what} {name}{who}; look on with `seedbed status`, or wait for it"
                 )
             time.sleep(0.02)
         yield
@@ -52,10 +59,11 @@ def lease(home: Path, name: str, what: str = "run", patience: float = 1.0) -> It
 
 def at_work(home: Path, run_id: str) -> bool:
     """Whether some process holds this run's lease; looking keeps nobody else from looking."""
-    path = _lock_of(home, run_id, "run")
-    if not path.exists():
+    try:
+        file = _lock_of(home, run_id, "run").open("rb")
+    except (FileNotFoundError, PermissionError):
         return False
-    with path.open("ab") as file:
+    with file:
         return not _locked(file, portalocker.LOCK_SH)
 
 
@@ -71,7 +79,7 @@ def _locked(file: IO[bytes], kind: portalocker.LockFlags) -> bool:
     return True
 
 
-_REMEDY = "Make room on the disk and run the same command again: the calls recorded so far are not made again."
+REMEDY = "Make room on the disk and run the same command again: the calls recorded so far are not made again."
 
 
 class Journal:
@@ -89,7 +97,7 @@ class Journal:
                 os.ftruncate(self._file, os.fstat(self._file).st_size - written)
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
-            raise StoreError(f"could not write in {self._folder}: {error}. {_REMEDY}") from error
+            raise StoreError(f"could not write in {self._folder}: {error}. {REMEDY}") from error
 
     def turn(self) -> Path:
         """Begin a new segment; the closed one may be removed when its calls are committed. Raises StoreError."""
@@ -101,7 +109,7 @@ class Journal:
             self._file = self._open()
         except OSError as error:
             self._number -= 1
-            raise StoreError(f"could not begin another file in {self._folder}: {error}. {_REMEDY}") from error
+            raise StoreError(f"could not begin another file in {self._folder}: {error}. {REMEDY}") from error
         os.close(old)
         return closed
 
@@ -116,7 +124,7 @@ class Journal:
         return self._folder / f"{self._run_id}.{os.getpid()}-{self._number}.jsonl"
 
     def _open(self) -> int:
-        return os.open(self._path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        return os.open(self._path(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +157,17 @@ class Outbox:
         self._added: list[_Added] = []
 
     async def add(self, row: CallRow, prompt: bytes, request: bytes) -> None:
-        """Write one call, and return when it is; prompt and request are JSON. Raises StoreError on a full disk."""
+        """Write one call, and return when it is; prompt and request are JSON.
+
+        Raises:
+            StoreError: the disk is full. EngineError: the call is too long to be recorded.
+        """
         call = dict(zip(CallRow._fields, row, strict=True), prompt=prompt.decode(), request=request.decode())
         for name in RARE:  # a call without them is none the longer
             if not call[name]:
                 del call[name]
         loop = asyncio.get_running_loop()
-        added = _Added(row, orjson.dumps(call, option=orjson.OPT_APPEND_NEWLINE), loop.create_future())
+        added = _Added(row, line_of(call), loop.create_future())
         if not self._added:
             loop.call_soon(self.put)
         self._added.append(added)
@@ -180,46 +192,3 @@ class Outbox:
             self._recorded([one.row for one in added])
         for one in added:
             one.settle(None)
-
-
-def take_in(store: Store, own_run: str) -> int:
-    """Commit the calls that killed runs left in journals; how many it found. Runs still at work are left alone."""
-    taken = 0
-    for run_id, segments in sorted(_by_run(store.home / "journal").items()):
-        if run_id == own_run:
-            taken += _take(store, segments)
-            continue
-        try:
-            with lease(store.home, run_id, patience=0):
-                taken += _take(store, segments)
-        except RunBusy:
-            continue
-    return taken
-
-
-def _by_run(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        found.setdefault(path.name.split(".")[0], []).append(path)
-    return found
-
-
-def _take(store: Store, segments: list[Path]) -> int:
-    taken = 0
-    for path in segments:
-        calls = path.read_bytes()
-        whole = calls.rfind(b"\n") + 1
-        if whole < len(calls):
-            os.truncate(path, whole)  # a torn last line was never answered for
-        if whole:
-            try:
-                with store.writing() as connection:
-                    load_calls(connection, path, loaded_before=True)
-            except duckdb.Error as error:
-                raise StoreError(
-                    f"cannot read the calls that a run left in {path}: {error}. Move that file out of the folder and "
-                    "run the same command again: the calls in it are then made again."
-                ) from error
-        path.unlink()
-        taken += calls.count(b"\n")
-    return taken

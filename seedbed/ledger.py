@@ -14,17 +14,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from duckdb import DuckDBPyConnection
+from duckdb import ConversionException, DuckDBPyConnection, InvalidInputException
 
 from seedbed.budget import Allowance, Budget, Tally
-from seedbed.journal import Journal, Outbox, take_in
+from seedbed.journal import Journal, Outbox
 from seedbed.store import Store, StoreError
 from seedbed.store.call_index import CallIndex
 from seedbed.store.rows import CallRow, load_calls
+from seedbed.taking_in import take_in
 
 BLOCK = 1024  # recorded calls read at once: a re-run asks in about the order they were made
 BLOCKS_KEPT = 24
-FLUSH_SECONDS, FLUSH_ROWS = 2.0, 8192  # the journal holds what is not committed yet
+FLUSH_SECONDS, FLUSH_ROWS, MOST_ROWS = 2.0, 8192, 65_536  # the journal holds what is not committed yet
+PATIENCE, HURRY = 900.0, 3.0  # seconds that a run waits for other processes at its store, and when it is to end
 
 Outcome = Callable[[DuckDBPyConnection], None]
 _Answer = TypeVar("_Answer")
@@ -46,6 +48,7 @@ class Ledger:
         self.tally, self.stop_reason = Tally(), ""
         self._allowance = Allowance(budget, self.tally) if budget and budget.limited else None
         self.limited = self._allowance is not None
+        store.patience = PATIENCE
         take_in(store, run_id)
         self._index = CallIndex(store)
         self._journal = Journal(store.home, run_id)
@@ -84,6 +87,10 @@ class Ledger:
             raise Stopped(self.stop_reason) from None
         finally:
             self._asking.discard(task)
+
+    def hurry(self) -> None:
+        """Wait no longer for other processes at the store: the run is to end, and the journal has its calls."""
+        self.store.patience = HURRY
 
     async def room(self) -> None:
         """Wait until the budget has room for a call beside those under way, or the run is to stop."""
@@ -144,7 +151,11 @@ class Ledger:
     async def flush_in_time(self) -> None:
         """Commit when enough has come together. Raises StoreError, and stops the run."""
         late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
-        if (late or len(self._written) >= FLUSH_ROWS) and not self._flushing.locked():
+        if self._flushing.locked():
+            if len(self._written) >= MOST_ROWS:  # others keep the store: no more calls than memory holds
+                async with self._flushing:
+                    pass
+        elif late or len(self._written) >= FLUSH_ROWS:
             try:
                 await self.flush()
             except StoreError as error:
@@ -185,10 +196,14 @@ class Ledger:
             self._journal.close()
 
     def _commit(self, calls: Path | None, outcomes: Sequence[Outcome]) -> int:
-        with self.store.writing() as connection:
-            first = load_calls(connection, calls) if calls else 0
-            for outcome in outcomes:
-                outcome(connection)
+        try:
+            with self.store.writing() as connection:
+                first = _loaded(connection, calls) if calls else 0
+                for outcome in outcomes:
+                    outcome(connection)
+        except StoreError:
+            self.hurry()
+            raise
         return first
 
     async def _block(self, number: int) -> dict[str, CallRow]:
@@ -210,3 +225,11 @@ class Ledger:
                 [number * BLOCK, (number + 1) * BLOCK],
             ).fetchall()
         return {row[0]: CallRow(*row) for row in rows}
+
+
+def _loaded(connection: DuckDBPyConnection, calls: Path) -> int:
+    try:
+        return load_calls(connection, calls)
+    except (InvalidInputException, ConversionException) as error:
+        why = f"DuckDB cannot read {calls}, as if somebody had changed it: {error}"
+        raise StoreError(f"{why}. Run the same command again, which sorts out what is damaged") from error

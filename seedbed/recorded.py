@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from seedbed.asking import Ways
 from seedbed.engines import Engine, EngineError, EngineGone, EngineRefused, Messages, ModelCard, Sampling
+from seedbed.journal_line import check_prompt
 from seedbed.ledger import Ledger, Stopped
 from seedbed.prices import Price
 from seedbed.replies import Choice, Reply, Unreadable, reply
@@ -157,6 +158,7 @@ class Recorded:
         self, messages: Messages, request: bytes, step: str, call: _Call
     ) -> tuple[CallRow, Reply | Choice | None]:
         prompt = orjson.dumps(messages)
+        check_prompt(prompt)
         digest = self._digest.copy()
         digest.update(prompt)
         digest.update(request)

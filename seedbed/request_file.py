@@ -7,21 +7,21 @@ Rows with the same request are one request with several answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from glob import escape
 from pathlib import Path
 
 import duckdb
 
 from seedbed.folders import out_of
+from seedbed.literal_path import AS_IT_IS, literal
 from seedbed.records import Answer, Request
 from seedbed.yamlfile import BadInput, Problem
 
 MOST_BYTES = 1 << 30  # its rows are held in memory
 READERS = {
-    ".jsonl": "read_json_auto(?, format = 'newline_delimited')",
-    ".json": "read_json_auto(?)",
-    ".csv": "read_csv_auto(?)",
-    ".parquet": "read_parquet(?)",
+    ".jsonl": f"read_json_auto(?, format = 'newline_delimited', {AS_IT_IS})",
+    ".json": f"read_json_auto(?, {AS_IT_IS})",
+    ".csv": f"read_csv_auto(?, {AS_IT_IS})",
+    ".parquet": f"read_parquet(?, {AS_IT_IS})",
 }
 QUESTIONS = ("question", "instruction", "prompt", "messages")
 CONTEXTS = ("context", "input")
@@ -65,7 +65,7 @@ def _rows(path: Path) -> list[dict[str, object]]:
     try:
         with duckdb.connect() as connection:
             connection.execute("SET enable_progress_bar = false")
-            table = connection.sql(f"SELECT * FROM {reader}", params=[escape(str(path))]).to_arrow_table()
+            table = connection.sql(f"SELECT * FROM {reader}", params=[literal(path)]).to_arrow_table()
     except (duckdb.Error, ValueError) as error:  # Arrow's, where values are nested too deep
         raise _bad(path, f"it cannot be read: {str(error).splitlines()[0]}", "Correct the file") from error
     rows: list[dict[str, object]] = table.to_pylist()

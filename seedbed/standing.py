@@ -23,7 +23,10 @@ class Pace:
 
 def runs(store: Store) -> list[Row]:
     """All runs, latest first. One that says it is running but that no process holds was killed."""
-    found = store.rows("SELECT * EXCLUDE (recipe_json, models) FROM runs ORDER BY started_at DESC")
+    found = store.rows(
+        "SELECT * EXCLUDE (recipe_json, models) FROM runs "
+        "ORDER BY (SELECT entry FROM base.runs r WHERE r.run_id = runs.run_id) DESC"
+    )
     for run in found:
         if run["status"] == "running" and not at_work(store.home, str(run["run_id"])):
             run["status"] = "killed"

@@ -38,6 +38,7 @@ _COMMANDS = frozenset(
 )
 _WORDS_TOO = frozenset({"ni", "nu", "tan", "to", "top", "rm", "neg"})  # their rest may be a word of its own
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|[A-Za-z]+|.)", re.DOTALL)
+_CHARACTER = re.compile(r"u[0-9a-fA-F]{4}")
 _MATHS = re.compile(r"[$^]|\\\\?[(\[]")
 _SIGNS = re.compile(r"\\.|[\"{}\[\]]", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
@@ -126,7 +127,7 @@ def _is_command(name: str, maths: bool) -> bool:
     if name[0] in "bf":
         return len(name) > 1  # nobody writes a backspace or a form feed before a word
     if name[0] == "u":
-        return True
+        return _CHARACTER.fullmatch(name) is None
     return name in _COMMANDS and (maths or name not in _WORDS_TOO)
 
 

@@ -10,6 +10,7 @@ import orjson
 from seedbed.records import Content, Kind, Sample, Verdict
 from seedbed.store import Store
 from seedbed.store.filters import Filter
+from seedbed.store.order_schema import NEXT_ENTRY
 from seedbed.store.queue import Key, plan
 from seedbed.store.reviews import Event, record
 from seedbed.store.rows import Judged, add_tables, judged_tables
@@ -56,7 +57,7 @@ def add(store: Store, rows: list[Judged], run_id: str = "run1") -> None:
         add_tables(db, judged_tables(run_id, rows, "judge"))
         db.execute(
             "INSERT INTO base.runs "
-            "VALUES (?, 'hand', ?, '{}', false, 'done', '', now() AT TIME ZONE 'UTC', NULL, 0, 0)",
+            f"VALUES (?, 'hand', ?, '{{}}', false, 'done', '', now() AT TIME ZONE 'UTC', NULL, 0, 0, {NEXT_ENTRY})",
             [run_id, '{"curate": []}'],
         )
 

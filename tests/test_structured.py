@@ -55,6 +55,7 @@ def test_prose_fences_and_slips_are_tolerated(text):
         (f"{B}{B}frac{{1}}{{2}} {B}{B}theta", f"{B}frac{{1}}{{2}} {B}theta"),
         (f"one{B}nTwo{B}ttabbed{B}r{B}nnext", "one\nTwo\ttabbed\r\nnext"),
         (f"a{B}tan apple{B}nto eat", "a\tan apple\nto eat"),
+        (f"{B}uface{B}uFEED {B}udada{B}uDEAD", "\uface\ufeed \U000c6aad"),
         (f"{B}u00e9t{B}u00e9 {B}/ {B}{B} {B}" + '"', "été / " + B + ' "'),
     ],
 )

@@ -31,7 +31,7 @@ def test_a_killed_run_is_told_as_such_with_the_command_that_goes_on(store):
 def test_a_run_that_is_held_tells_what_the_last_minute_brought_and_what_is_left(store):
     with store.writing() as db:
         db.execute("INSERT INTO base.targets VALUES ('run1', 'skills', 'a/one', 50, '')")
-        db.execute("INSERT INTO base.shards VALUES ('run1', 0, 0, 20, true)")
+        db.execute("INSERT INTO base.shards VALUES ('run1', 0, 0, 20, true, 1)")
         at = "(now() AT TIME ZONE 'UTC') - to_seconds({})"
         db.execute(f"UPDATE base.samples SET created_at = {at.format('CASE WHEN ordinal < 12 THEN 5 ELSE 300 END')}")
         for n, (ago, status) in enumerate([(1, "ok"), (20, "ok"), (30, "ok"), (30, "error"), (300, "ok")]):

@@ -84,7 +84,7 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a Parquet file with the columns that a version has."""
     import pyarrow.parquet
 
-    return rows_of(pyarrow.parquet.read_table(path, columns=list(COLUMNS)))
+    return rows_of(pyarrow.parquet.read_table(path, columns=list(COLUMNS), partitioning=None))
 
 
 def rows_of(table: pa.Table) -> list[Row]:

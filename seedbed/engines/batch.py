@@ -19,6 +19,7 @@ from typing import IO
 
 import portalocker
 
+from seedbed import private
 from seedbed.engines import EngineError, EngineGone
 from seedbed.engines.batch_api import POLL, BatchApi, Exchange
 from seedbed.engines.batch_files import (
@@ -144,8 +145,8 @@ class Batches:
     async def _take_up(self) -> None:
         """Read the answers that earlier processes fetched, and follow the batches that they sent. Raises EngineGone."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._folder / "lock").open("ab")
+            private.folder(self._folder)
+            self._lock = private.opened(self._folder / "lock", "ab")
             portalocker.lock(self._lock, portalocker.LOCK_EX | portalocker.LOCK_NB)
             for path in sorted(self._folder.glob("*.calls")):
                 await self._take_up_one(path)

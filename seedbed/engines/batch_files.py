@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from seedbed import private
 from seedbed.engines.batch_api import ID, MOST_BYTES
 from seedbed.folders import read_whole
 
@@ -41,7 +42,7 @@ def write(path: Path, content: bytes) -> None:
     """The whole file or none, also when the power fails. Raises OSError."""
     part = path.with_suffix(".part")
     try:
-        with part.open("wb") as file:
+        with private.opened(part, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -78,6 +78,6 @@ SELECT run_id, recipe, status, coalesce(made, 0) AS made, coalesce(kept, 0) AS k
        coalesce(unfinished, 0) + coalesce(waiting, 0) AS pending, coalesce(calls, 0) AS calls, calls_replayed,
        CASE WHEN calls IS NULL THEN 0 ELSE tokens_in END AS tokens_in,
        CASE WHEN calls IS NULL THEN 0 ELSE tokens_out END AS tokens_out, seconds, usd, started_at,
-       ended_at, message, preview, models, recipe_json, coalesce(unmetered, 0) AS unmetered
+       ended_at, message, preview, models, recipe_json, coalesce(unmetered, 0) AS unmetered, entry
 FROM base.runs LEFT JOIN rows USING (run_id) LEFT JOIN planned USING (run_id) LEFT JOIN spent USING (run_id);
 """

@@ -10,6 +10,7 @@ from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
 from seedbed.store.filters import Filter, matching
+from seedbed.store.order_schema import NEXT_REVIEW
 from seedbed.store.reviews import HASH, actions, named
 from seedbed.store.store import Store
 
@@ -66,7 +67,8 @@ def decide(store: Store, reviewer: str, found: Filter, action: str, expected: Me
         db.execute(
             "INSERT INTO base.reviews "
             f"SELECT left(md5(concat($batch, run_id, sample_id)), 16), run_id, sample_id, {HASH}, $who, "
-            "$action, NULL, '', '', NULL, $batch, '', now() AT TIME ZONE 'UTC' "
+            "$action, NULL, '', '', NULL, $batch, '', now() AT TIME ZONE 'UTC', "
+            f"{NEXT_REVIEW} + row_number() OVER () - 1 "
             f"FROM base.samples SEMI JOIN ({rows.sql}) USING (run_id, sample_id)",
             rows.values | {"batch": batch, "who": named(reviewer), "action": action},
         )

@@ -17,8 +17,8 @@ class CallIndex:
     def __init__(self, store: Store) -> None:
         with store.reading() as connection:
             found = connection.execute(
-                "SELECT ('0x' || call_id[1:16])::UBIGINT AS key, rowid AS row FROM base.calls WHERE status <> 'error' "
-                "ORDER BY key"
+                "SELECT TRY_CAST('0x' || call_id[1:16] AS UBIGINT) AS key, rowid AS row FROM base.calls "
+                "WHERE status <> 'error' AND key IS NOT NULL ORDER BY key"  # an id that is none is never asked for
             ).fetchnumpy()
         self._keys: npt.NDArray[np.uint64] = np.asarray(found["key"], dtype=np.uint64)
         self._rows: npt.NDArray[np.int64] = np.asarray(found["row"], dtype=np.int64)

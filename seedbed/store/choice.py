@@ -27,7 +27,7 @@ def _whole(answer: str, rejected: str) -> str:
 CANDIDATES = f"""
 CREATE OR REPLACE TEMP TABLE temp.candidates AS
 SELECT s.run_id, s.sample_id, s.method, s.leaf, s.kind, s.status, s.step, s.reason, s.parents[1] AS parent,
-       row_number() OVER (ORDER BY r.started_at, s.position, s.sample_id) AS place,
+       row_number() OVER (ORDER BY r.entry, s.position, s.sample_id) AS place,
        {_whole("s.answer", "s.rejected")} AS whole
 FROM base.samples s JOIN base.runs r USING (run_id)
 """
@@ -54,8 +54,8 @@ ranked AS (
            lead(n) OVER (PARTITION BY run_id, sample_id ORDER BY n DESC) AS next
     FROM votes),
 edits AS (
-    SELECT seen.run_id, seen.sample_id, kind, answer, rejected, arg_max(r.edit, r.created_at) AS edit,
-           arg_max(r.review_id, r.created_at) AS review_id
+    SELECT seen.run_id, seen.sample_id, kind, answer, rejected, arg_max(r.edit, r.entry) AS edit,
+           arg_max(r.review_id, r.entry) AS review_id
     FROM seen JOIN reviews r ON r.sample_id = seen.sample_id AND r.content_hash = seen.content_hash
     WHERE r.action = 'edit' AND NOT r.undone GROUP BY ALL),
 edited AS (
@@ -132,7 +132,7 @@ ranked AS (
                  place) AS rank
     FROM weighed WHERE ruling.why = ''),
 targets AS (
-    SELECT method, leaf, arg_max(target, started_at) AS target
+    SELECT method, leaf, arg_max(target, entry) AS target
     FROM base.targets JOIN base.runs USING (run_id) WHERE run_id IN (SELECT run_id FROM temp.candidates)
     GROUP BY ALL)
 SELECT w.run_id, w.sample_id, w.place, w.decision, w.edit, w.revision, w.review_ids,

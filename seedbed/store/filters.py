@@ -163,10 +163,10 @@ def page(
 def scopes(store: Store) -> list[Scope]:
     """Versions and runs, the latest first, previews last; a version is later than the run that it was made of."""
     found = store.rows(
-        "SELECT 'version ' || version AS label, '' AS run, version, false AS preview, created_at AS since "
+        "SELECT 'version ' || version AS label, '' AS run, version, false AS preview, entry "
         "FROM base.versions UNION ALL SELECT 'run ' || run_id || ' of ' || recipe || "
-        "CASE WHEN preview THEN ' (preview)' ELSE '' END, run_id, '', preview, started_at FROM base.runs "
-        "ORDER BY preview, since DESC, label"
+        "CASE WHEN preview THEN ' (preview)' ELSE '' END, run_id, '', preview, entry FROM base.runs "
+        "ORDER BY preview, entry DESC"
     )
     return [Scope(str(row["label"]), str(row["run"]), str(row["version"])) for row in found]
 

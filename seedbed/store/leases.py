@@ -132,8 +132,9 @@ def _free(db: DuckDBPyConnection, waiting: Waiting) -> Key | None:
 
 def _leased(db: DuckDBPyConnection, reviewer: str) -> set[tuple[str, str]]:
     found = db.execute(
-        f"SELECT run_id, sample_id FROM base.assignments WHERE reviewer <> ? AND leased_until > {_NOW}",
-        [reviewer],
+        "SELECT run_id, sample_id FROM base.assignments "
+        f"WHERE reviewer <> ? AND leased_until > {_NOW} AND leased_until <= {_IN}",  # a clock that was set back lies
+        [reviewer, _microseconds(MINUTES)],
     ).fetchall()
     return set(found)
 
@@ -203,6 +204,6 @@ def _said(db: DuckDBPyConnection, sample_id: str, content_hash: str) -> list[tup
         return []
     return db.execute(
         "SELECT review_id, reviewer, action, edit, note FROM reviews "
-        "WHERE sample_id = ? AND content_hash = ? AND NOT undone ORDER BY created_at",
+        "WHERE sample_id = ? AND content_hash = ? AND NOT undone ORDER BY entry",
         keys,
     ).fetchall()

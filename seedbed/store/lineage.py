@@ -24,11 +24,11 @@ WHERE run_id = $run AND list_contains(parents, $sample) ORDER BY position, sampl
 VERSIONS = """
 SELECT version, kept, step, reason, content IS NOT NULL AND len(review_ids) > 0 AS changed_by_people
 FROM base.version_rows JOIN base.versions USING (version)
-WHERE base.version_rows.run_id = ? AND sample_id = ? ORDER BY created_at
+WHERE base.version_rows.run_id = ? AND sample_id = ? ORDER BY entry
 """
 REVIEWS = """
 SELECT reviewer, action, edit, note, shown_order, created_at, seconds, batch <> '' AS bulk, undone, run_id
-FROM reviews WHERE sample_id = ? AND action <> 'undo' ORDER BY created_at
+FROM reviews WHERE sample_id = ? AND action <> 'undo' ORDER BY entry
 """
 
 

@@ -54,7 +54,7 @@ WITH rows AS (
     SELECT s.method, s.leaf, r.kept, r.reason, s.status FROM base.version_rows r
     JOIN base.samples s USING (run_id, sample_id) WHERE r.version = $version),
 targets AS (
-    SELECT method, leaf, arg_max(target, started_at) AS target FROM base.targets JOIN base.runs USING (run_id)
+    SELECT method, leaf, arg_max(target, entry) AS target FROM base.targets JOIN base.runs USING (run_id)
     WHERE run_id IN (SELECT run_id FROM base.version_rows WHERE version = $version) GROUP BY ALL),
 counted AS (
     SELECT method, leaf, count(*) AS made, count(*) FILTER (kept) AS kept,
@@ -142,7 +142,7 @@ def origin(store: Store, version: str) -> Row:
     [made] = store.rows("SELECT * EXCLUDE (samples, left_out) FROM versions WHERE version = ?", [version])
     runs = store.rows(
         "SELECT run_id, models FROM base.runs WHERE run_id IN (SELECT run_id FROM base.version_rows WHERE version = ?) "
-        "ORDER BY started_at, run_id",
+        "ORDER BY entry",
         [version],
     )
     queries = {

@@ -14,6 +14,7 @@ import orjson
 from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
+from seedbed.store.order_schema import NEXT_REVIEW
 from seedbed.store.store import Store
 
 HASH = "md5(concat_ws(chr(31), question, context, answer, rejected))"
@@ -83,7 +84,8 @@ def record_all(db: DuckDBPyConnection, reviewer: str, events: Sequence[Event]) -
         if event.action == "edit" and event.seen:
             _check_edit(db, event, seen)
         db.execute(
-            "INSERT INTO base.reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', now() AT TIME ZONE 'UTC')",
+            "INSERT INTO base.reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', now() AT TIME ZONE 'UTC', "
+            f"{NEXT_REVIEW})",
             [
                 *(review_id, event.run_id, event.sample_id, seen.content_hash, named(reviewer), event.action),
                 orjson.dumps(dict(event.edit)).decode() if event.edit else None,
@@ -101,7 +103,7 @@ def undo(store: Store, reviewer: str) -> Undone | None:
     with store.writing() as db:
         found = db.execute(
             "SELECT review_id, batch, run_id, sample_id, action FROM reviews "
-            "WHERE reviewer = ? AND action <> 'undo' AND NOT undone ORDER BY created_at DESC, review_id LIMIT 1",
+            "WHERE reviewer = ? AND action <> 'undo' AND NOT undone ORDER BY entry DESC LIMIT 1",
             [reviewer.strip()],
         ).fetchall()
         if not found:
@@ -109,7 +111,7 @@ def undo(store: Store, reviewer: str) -> Undone | None:
         [(review_id, batch, run_id, sample_id, action)] = found
         db.execute(
             "INSERT INTO base.reviews SELECT ?, ?, ?, '', ?, 'undo', NULL, '', '', NULL, '', ?, "
-            "now() AT TIME ZONE 'UTC'",
+            f"now() AT TIME ZONE 'UTC', {NEXT_REVIEW}",
             [uuid.uuid4().hex[:16], run_id, sample_id, reviewer.strip(), batch or review_id],
         )
         [(n,)] = db.execute("SELECT count(*) FROM base.reviews WHERE batch = ? AND batch <> ''", [batch]).fetchall()
@@ -160,7 +162,7 @@ def _check_edit(db: DuckDBPyConnection, event: Event, seen: Seen) -> None:
     """Of two edits only the later counts: who did not see the other one must not replace it unawares."""
     found = db.execute(
         "SELECT review_id, reviewer FROM reviews WHERE sample_id = ? AND content_hash = ? AND action = 'edit' "
-        "AND NOT undone ORDER BY created_at DESC LIMIT 1",
+        "AND NOT undone ORDER BY entry DESC LIMIT 1",
         [event.sample_id, seen.content_hash],
     ).fetchall()
     if found and found[0][0] != seen.edit_id:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
 
+from seedbed.journal_line import LONGEST
+from seedbed.literal_path import AS_IT_IS, literal
 from seedbed.records import Sample, Verdict
 from seedbed.store.store import Store
 
@@ -101,9 +102,10 @@ def load_calls(connection: duckdb.DuckDBPyConnection, segment: Path, loaded_befo
     [(first,)] = connection.execute("SELECT coalesce(max(rowid) + 1, 0) FROM base.calls").fetchall()
     connection.execute(
         "INSERT INTO base.calls FROM (SELECT * REPLACE (make_timestamp(created_at) AS created_at) "
-        "FROM read_json($path, format = 'newline_delimited', columns = $columns))"
+        f"FROM read_json($path, format = 'newline_delimited', columns = $columns, {AS_IT_IS}, "
+        f"compression = 'uncompressed', maximum_object_size = {LONGEST}))"
         + (" ANTI JOIN base.calls USING (call_id, created_at)" if loaded_before else ""),
-        {"path": escape(str(segment)), "columns": CALLS},
+        {"path": literal(segment), "columns": CALLS},
     )
     return int(first)
 

@@ -16,8 +16,11 @@ from duckdb import DuckDBPyConnection
 
 from seedbed.engines import NOBODY, ModelCard
 from seedbed.errors import InputError
+from seedbed.store.order_schema import LATEST_RUN, NEXT_ENTRY
 from seedbed.store.rows import Tables, add_tables
 from seedbed.store.store import Store
+
+DAMAGED = "damaged"  # a run that lost rows with a damaged store
 
 # A row that the engine failed on is no attempt of the model's, and is tried again, in this run or when it is run again;
 # but not for ever: one that a server which is there fails on so often has failed for good.
@@ -48,16 +51,27 @@ def begin(
     targets: Sequence[tuple[str, str, int, str]],
     preview: bool = False,
 ) -> None:
-    """Enter a run, or take it up again; targets are (method, leaf, rows wanted, identity of the work)."""
+    """Enter a run, or take it up again; targets are (method, leaf, rows wanted, identity of the work).
+
+    A damaged one begins anew under its old entry: what is recorded of its calls makes its rows again.
+    """
     cards = {role: {name: getattr(card, name) for name in card.__slots__} for role, card in models.items()}
     with store.writing() as db:
-        known = db.execute("SELECT 1 FROM base.runs WHERE run_id = ?", [run_id]).fetchall()
-        if known:
-            db.execute("UPDATE base.runs SET status = 'running', message = '' WHERE run_id = ?", [run_id])
+        known = db.execute("SELECT status FROM base.runs WHERE run_id = ?", [run_id]).fetchall()
+        if not known:
+            db.execute(
+                "INSERT INTO base.runs VALUES (?, '', '', '', false, '', '', now() AT TIME ZONE 'UTC', NULL, 0, 0, "
+                f"{NEXT_ENTRY})",
+                [run_id],
+            )
+        db.execute("UPDATE base.runs SET status = 'running', message = '' WHERE run_id = ?", [run_id])
+        if known and known != [(DAMAGED,)]:
             return
+        for table in ("targets", "shards", "samples", "verdicts"):
+            db.execute(f"DELETE FROM base.{table} WHERE run_id = ?", [run_id])
         db.execute(
-            "INSERT INTO base.runs VALUES (?, ?, ?, ?, ?, 'running', '', now() AT TIME ZONE 'UTC', NULL, 0, 0)",
-            [run_id, recipe, recipe_json, orjson.dumps(cards).decode(), preview],
+            "UPDATE base.runs SET recipe = ?, recipe_json = ?, models = ?, preview = ? WHERE run_id = ?",
+            [recipe, recipe_json, orjson.dumps(cards).decode(), preview, run_id],
         )
         db.execute(
             "INSERT INTO base.targets SELECT ?, unnest(?), unnest(?), unnest(?), unnest(?)",
@@ -78,7 +92,7 @@ def end(store: Store, run_id: str, status: str, message: str, seconds: float, re
 def grown(store: Store, recipe: str) -> dict[str, str]:
     """The latest finished run in which each plot of a recipe grew, by the plot's identity."""
     rows = store.rows(
-        "SELECT identity, arg_max(run_id, started_at) AS run_id FROM base.targets JOIN base.runs USING (run_id) "
+        "SELECT identity, arg_max(run_id, entry) AS run_id FROM base.targets JOIN base.runs USING (run_id) "
         "WHERE recipe = ? AND NOT preview AND status IN ('done', 'short') AND identity <> '' GROUP BY identity",
         [recipe],
     )
@@ -88,7 +102,7 @@ def grown(store: Store, recipe: str) -> dict[str, str]:
 def latest_of(store: Store, run_ids: Sequence[str]) -> str:
     """The one of these runs that began last."""
     [row] = store.rows(
-        "SELECT arg_max(run_id, started_at) AS run_id FROM base.runs WHERE list_contains(?, run_id)", [list(run_ids)]
+        "SELECT arg_max(run_id, entry) AS run_id FROM base.runs WHERE list_contains(?, run_id)", [list(run_ids)]
     )
     return str(row["run_id"])
 
@@ -99,7 +113,7 @@ def find_run(store: Store, name: str) -> str:
     Raises:
         InputError: there is none, or several begin so; the message names those there are.
     """
-    runs = store.rows("SELECT run_id, recipe, preview FROM base.runs ORDER BY started_at DESC")
+    runs = store.rows("SELECT run_id, recipe, preview FROM base.runs ORDER BY entry DESC")
     if any(run["run_id"] == name for run in runs):
         return name
     for run in runs:
@@ -125,7 +139,7 @@ def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) 
     numbers, firsts, sizes = (list(column) for column in zip(*shards, strict=True))
     with store.writing() as db:
         db.execute(
-            "INSERT INTO base.shards SELECT ?, s, f, n, false "
+            "INSERT INTO base.shards SELECT ?, s, f, n, false, NULL "
             "FROM (SELECT unnest(?) AS s, unnest(?) AS f, unnest(?) AS n) "
             "WHERE s NOT IN (SELECT shard FROM base.shards WHERE run_id = ?)",
             [run_id, numbers, firsts, sizes, run_id],
@@ -137,7 +151,10 @@ def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) 
 def finish_shard(run_id: str, shard: int, more: int, outcome: Tables, db: DuckDBPyConnection) -> None:
     """The outcome of every row of a shard and of the `more` that came of it, inside the caller's transaction."""
     add_tables(db, outcome)
-    db.execute("UPDATE base.shards SET done = true, n = n + ? WHERE run_id = ? AND shard = ?", [more, run_id, shard])
+    db.execute(
+        f"UPDATE base.shards SET done = true, n = n + ?, latest_run = {LATEST_RUN} WHERE run_id = ? AND shard = ?",
+        [more, run_id, shard],
+    )
 
 
 def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> pa.Table:
@@ -193,20 +210,28 @@ def hashes_before(
     with store.reading() as db:
         found = db.execute(
             """
-        SELECT DISTINCT ('0x' || text_hash)::UBIGINT AS hash FROM (
+        WITH late AS (  -- runs of which something was stored after this one began
+            SELECT run_id FROM base.shards
+            WHERE latest_run >= (SELECT entry FROM base.runs WHERE run_id = $run) GROUP BY run_id),
+        rivals AS (
+            SELECT s.run_id, position, text_hash FROM base.samples s JOIN base.runs r USING (run_id)
+            WHERE r.recipe <> $recipe AND NOT r.preview AND s.status = 'kept')
+        SELECT DISTINCT TRY_CAST('0x' || text_hash AS UBIGINT) AS hash FROM (
             SELECT text_hash FROM base.samples s JOIN base.verdicts v USING (run_id, sample_id)
             WHERE run_id = $run AND v.step = $step AND v.keep
               AND NOT (s.status = 'failed' AND starts_with(s.reason, $engine))
             UNION ALL
-            SELECT text_hash FROM base.samples s JOIN base.runs r USING (run_id)
-            WHERE r.recipe <> $recipe AND NOT r.preview AND s.status = 'kept'
-              AND s.created_at < (SELECT started_at FROM base.runs WHERE run_id = $run)
+            SELECT text_hash FROM rivals ANTI JOIN late USING (run_id)
+            UNION ALL
+            SELECT text_hash FROM (FROM rivals SEMI JOIN late USING (run_id)) s
+            ASOF JOIN base.shards h ON s.run_id = h.run_id AND s.position >= h.first
+            WHERE h.latest_run < (SELECT entry FROM base.runs WHERE run_id = $run)
             UNION ALL
             SELECT text_hash FROM base.samples
             SEMI JOIN (SELECT unnest($runs::VARCHAR[]) AS run_id, unnest($methods::VARCHAR[]) AS method,
                               unnest($leaves::VARCHAR[]) AS leaf) USING (run_id, method, leaf)
             WHERE status = 'kept')
-        WHERE text_hash <> '' ORDER BY hash
+        WHERE hash IS NOT NULL ORDER BY hash
         """,
             {"run": run_id, "recipe": recipe, "step": step, "runs": runs, "methods": methods, "leaves": leaves}
             | {"engine": ENGINE_FAILURE},

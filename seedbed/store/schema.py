@@ -6,6 +6,7 @@ Times are UTC. `position` is a row's place in its run's plan: it decides which o
 
 from seedbed.store.answers_schema import ANSWERS
 from seedbed.store.curation_schema import CURATION
+from seedbed.store.order_schema import ORDER
 
 TABLES = """
 CREATE SCHEMA base;
@@ -143,5 +144,6 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("views", VIEWS),
     ("curation", CURATION),
     ("costs", COSTS),
+    ("order", ORDER),
     ("answers", ANSWERS),
 )

@@ -50,7 +50,7 @@ def judges(store: Store) -> list[Row]:
 
 def versions(store: Store) -> list[Row]:
     """All versions, the latest first."""
-    return store.rows("SELECT * EXCLUDE (recipe_json) FROM versions ORDER BY created_at DESC")
+    return store.rows("SELECT * EXCLUDE (recipe_json) FROM versions ORDER BY entry DESC")
 
 
 def contents(store: Store, version: str) -> list[Row]:

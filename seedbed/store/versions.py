@@ -19,6 +19,7 @@ from duckdb import DuckDBPyConnection
 from seedbed.errors import InputError
 from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, PEOPLE, folded
 from seedbed.store.difference import IN_ORDER
+from seedbed.store.order_schema import NEXT_ENTRY
 from seedbed.store.runs import beginning
 from seedbed.store.store import Store
 
@@ -102,7 +103,7 @@ def find_version(store: Store, name: str) -> str:
     Raises:
         InputError: there is none, or several begin so; the message names those there are.
     """
-    rows = store.rows("SELECT version, recipe, run_id FROM base.versions ORDER BY created_at DESC")
+    rows = store.rows("SELECT version, recipe, run_id FROM base.versions ORDER BY entry DESC")
     for key in ("version", "recipe", "run_id"):
         for row in rows:
             if row[key] == name:
@@ -120,12 +121,23 @@ def version_batches(store: Store, version: str, rows: int = 4096, held_out: floa
     systematic), and `train` of the others. Rows of one prompt stay together, and the same version is always cut alike.
     """
     index = store.query(INDEX, {"version": version, "share": held_out})
+    _check_whole(store, version, index.num_rows)
     for start in range(0, index.num_rows, rows):
         part = index.slice(start, rows)
         places, lies = part["place"].to_pylist(), part["lies"].to_pylist()
         bounds = {"first": places[0], "last": places[-1], "low": min(lies), "high": max(lies)}
         batch = store.query(BATCH, {"version": version, **bounds})
         yield batch.append_column("split", pc.if_else(part["held_out"], "test", "train"))
+
+
+def _check_whole(store: Store, version: str, rows: int) -> None:
+    """A version whose rows a damaged store has lost must not pass for itself. Raises InputError."""
+    [row] = store.rows("SELECT count(*) AS n FROM base.version_rows WHERE version = ? AND kept", [version])
+    if lost := int(str(row["n"])) - rows:
+        raise InputError(
+            f"{lost} of the {row['n']} rows of {version} were lost with a damaged store. Run its recipe again, which "
+            f"makes them from the recorded calls, or make a version of what is left: seedbed refilter {version}"
+        )
 
 
 def diff(store: Store, old: str, new: str) -> list[dict[str, object]]:
@@ -144,7 +156,7 @@ def _latest_if_same(db: DuckDBPyConnection, run_id: str) -> Version | None:
     """
     latest = db.execute(
         "SELECT version, samples, left_out FROM versions "
-        "WHERE recipe = (SELECT recipe FROM base.runs WHERE run_id = ?) ORDER BY created_at DESC LIMIT 1",
+        "WHERE recipe = (SELECT recipe FROM base.runs WHERE run_id = ?) ORDER BY entry DESC LIMIT 1",
         [run_id],
     ).fetchall()
     if not latest:
@@ -184,7 +196,7 @@ def _make(db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent
     db.execute(
         "INSERT INTO base.versions SELECT ?, ?, ?, ?, ?, ?, "
         "(SELECT count(*) FROM (SELECT DISTINCT unnest(review_ids) FROM base.version_rows WHERE version = ?)), "
-        "now() AT TIME ZONE 'UTC'",
+        f"now() AT TIME ZONE 'UTC', {NEXT_ENTRY}",
         [name, parent, recipe, run_id, recipe_json, orjson.dumps(dict(cuts)).decode(), name],
     )
     return Version(name, kept, left_out, new=True)
@@ -212,6 +224,6 @@ def _next_name(db: DuckDBPyConnection, recipe: str) -> str:
 
 def _curate_steps(recipe_json: str) -> list[str]:
     """The recipe's curators under the names that their verdicts carry."""
-    names = [step["name"] for step in orjson.loads(recipe_json)["curate"]]
+    names = [step["name"] for step in orjson.loads(recipe_json).get("curate", ())]
     before = [names[:n].count(name) for n, name in enumerate(names)]
     return [f"{name}-{n + 1}" if n else name for name, n in zip(names, before, strict=True)]
