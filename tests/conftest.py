@@ -1,8 +1,14 @@
-"""In which order the files of tests are given to those who work on them side by side (`make test`)."""
+"""How files of tests go side by side (`make test`): the longest first, and no thread that spins while it waits."""
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# As Seedbed sets it where it imports torch, which some tests do before: with other work on the same cores, threads that
+# spin took four times the processor's time.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # What takes longest begins first, so that nothing is left at the end that all others wait for. Times do not matter
 # here: a file that is not named comes after these, and is none the worse for it.
