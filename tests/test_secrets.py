@@ -65,7 +65,7 @@ def test_what_holds_no_key_is_the_very_same_body(body):
     assert hidden(body, [KEY, "other-key-123456"]) is body
 
 
-@pytest.mark.parametrize("stand_in", ["", "EMPTY", "none", "ollama", "\u00fcber-schl\u00fcssel", *STAND_INS])
+@pytest.mark.parametrize("stand_in", ["", "EMPTY", "none", "ollama", "\u00fcber-schl\u00fcssel", *sorted(STAND_INS)])
 def test_a_stand_in_for_a_key_is_no_secret(stand_in):
     body = f"Set the key to {stand_in}.".encode()
     assert hidden(body, [stand_in]) is body and secrets_in(body.decode(), [stand_in]) == []
