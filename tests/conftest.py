@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
 # As Seedbed sets it where it imports torch, which some tests do before: with other work on the same cores, threads that
 # spin took four times the processor's time.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Who is begun in the background by a script has Ctrl-C ignored, and so has all that it starts; tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What takes longest begins first, so that nothing is left at the end that all others wait for. Times do not matter
 # here: a file that is not named comes after these, and is none the worse for it.
