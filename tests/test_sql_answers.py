@@ -14,7 +14,7 @@ from flows.show_rows import as_csv, as_objects, show_rows
 from seedbed.errors import InputError
 from seedbed.store import Store
 from tests import grown
-from tests.hostile import EVIL, OBEYED
+from tests.attacks.hostile import EVIL, OBEYED
 from tests.ptys import on_terminal, piped
 
 

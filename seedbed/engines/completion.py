@@ -20,6 +20,7 @@ from seedbed.engines import Choice, EngineGone, Reply
 from seedbed.replies import Tokens, Unreadable, choice, reply
 
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields that servers put a model's reasoning in
+NAME = 200  # characters of a server's own word: a finish, a model's name, a token
 WANTED = 3  # likeliest first tokens that are worth telling
 CLEAR = 0.5  # of the probability on the options: more, and nobody asks what else was wanted
 STREAM_SIGNS = (b"data:", b"event:", b": ")
@@ -92,10 +93,8 @@ def completion(answer: Mapping[str, Any], step: str) -> tuple[Reply, Mapping[str
             raise _OddError("no choices: as a rule a filter of the provider has taken the answer out")
         first = choices[0]
         sent, apart = _message(first)
-        finish = first.get("finish_reason")
-        served = answer.get("model")
-        apart["served"] = served if isinstance(served, str) else ""
-        found = reply(_whole(sent), finish if isinstance(finish, str) else None, tokens, **apart)
+        apart["served"] = _name(answer.get("model"))
+        found = reply(_whole(sent), _name(first.get("finish_reason")), tokens, **apart)
     except _OddError as odd:
         raise Unreadable(step, str(odd), json.dumps(choices, default=str)[:2000], tokens=tokens) from odd
     return found, first
@@ -163,6 +162,11 @@ def _whole(text: str) -> str:
     return text
 
 
+def _name(value: object) -> str:
+    """A server's own word, as long as words are and such as a table can hold; "" for what is none."""
+    return value[:NAME].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
 def _kind(value: object) -> str:
     names = {dict: "a mapping", list: "a list", str: "a text", bool: "a truth value", type(None): "missing"}
     return names.get(type(value), "a number")
@@ -215,17 +219,19 @@ def chosen(first: Mapping[str, Any], options: tuple[str, ...], tokens_in: int | 
 def _wanted(likeliest: list[tuple[str, object]]) -> dict[str, float]:
     """The likeliest tokens of all with their probabilities."""
     odds = sorted(((_probability(logprob), token) for token, logprob in likeliest), reverse=True)
-    return {token: p for p, token in odds[:WANTED]}
+    return {_name(token): p for p, token in odds[:WANTED]}
 
 
 def _likeliest(logprobs: object) -> list[tuple[str, object]]:
     """The first token's alternatives with their log-probabilities, in the chat's shape or the older one."""
     try:
         if "content" in logprobs:  # type: ignore[operator]  # whatever it is: TypeError is caught
-            return [(one["token"], one["logprob"]) for one in logprobs["content"][0]["top_logprobs"]]  # type: ignore[index]
-        return list(logprobs["top_logprobs"][0].items())  # type: ignore[index]
+            told = [(one["token"], one["logprob"]) for one in logprobs["content"][0]["top_logprobs"]]  # type: ignore[index]
+        else:
+            told = list(logprobs["top_logprobs"][0].items())  # type: ignore[index]
     except (LookupError, TypeError, AttributeError):
         return []
+    return [(token, logprob) for token, logprob in told if isinstance(token, str)]
 
 
 def _probability(logprob: object) -> float:

@@ -92,6 +92,7 @@ class HttpEngine:
         self._formats: dict[type[BaseModel], orjson.Fragment] = {}
         self._breaker = Breaker(self._where, max(timeout, min(self.deadline, PATIENCE)))
         self._schemas = SchemaWatch(self._where)
+        self._tells_odds = False  # it has given log-probabilities
         self._answered_at = 0.0  # the last good answer, monotonic seconds
         # Calls queue here and not in the connector, whose queue would count against the timeout.
         self._pace = Pace(concurrency)
@@ -141,12 +142,14 @@ class HttpEngine:
         request["top_logprobs"] = self._server.top_logprobs
         reply, answer = await self._complete(messages, request, step)
         found = chosen(answer, tuple(options), reply.tokens_in)
-        if found is None:
-            raise EngineGone(
-                f"{self._where}: it gave an answer without log-probabilities. {field_remedy('logprobs', '')}",
-                "no log-probabilities",
-            )
-        return found
+        if found is not None:
+            self._tells_odds = True
+            return found
+        # Of a server that tells them it is this one answer, as is one without words, which a filter took out.
+        if self._tells_odds or not reply.text:
+            raise Unreadable(step, "no log-probabilities", reply.text, tokens=(reply.tokens_in, reply.tokens_out))
+        said = f"{self._where}: it gave an answer without log-probabilities. {field_remedy('logprobs', '')}"
+        raise EngineGone(said, "no log-probabilities")
 
     async def probe(self) -> str:
         """What the server says it serves, in one line, asked once and briefly. Raises EngineError."""

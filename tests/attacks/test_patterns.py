@@ -46,7 +46,7 @@ class Rows:
         self.data = SimpleNamespace(table=table)
 
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGES = ("seedbed", "generators", "curators", "trainer", "exporters", "flows", "ui")
 LENGTH, SECONDS = 100_000, 1.0  # of CPU time, so that a loaded machine does not count
 KEY = "sk-proj-0123456789abcdefghij"

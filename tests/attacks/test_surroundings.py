@@ -25,7 +25,7 @@ def network_of_its_own() -> bool:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     folder, apart = tmp_path_factory.mktemp("alone"), network_of_its_own()
-    command = [*(["unshare", "-rn"] if apart else []), sys.executable, "-m", "tests.alone", str(folder)]
+    command = [*(["unshare", "-rn"] if apart else []), sys.executable, "-m", "tests.attacks.alone", str(folder)]
     command.append("apart" if apart else "here")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -183,7 +183,7 @@ WRITER = """
     import sys
     from pathlib import Path
     from seedbed.store import Store
-    from tests.test_neighbours import write
+    from tests.attacks.test_neighbours import write
     while True:
         write(Store(Path(sys.argv[1])))
         print("wrote", flush=True)

@@ -1,4 +1,4 @@
-"""Every command in a folder full of traps, and with nobody to call: `python -m tests.alone FOLDER`, a process apart.
+"""Every command in a folder full of traps, and with nobody to call: `python -m tests.attacks.alone FOLDER`, apart.
 
 Run by `unshare -rn` it is in a network of one loopback, to which every other address leads too; so each packet that
 anything sends elsewhere is seen here, a look-up of a name included, whatever made it. Beside that, each Python of ours

@@ -15,8 +15,8 @@ import yaml
 from flows.screen import Screen
 from flows.tables import Column, show_table
 from flows.terminal import make_ready
-from tests import hostile
-from tests.hostile import EVIL, OBEYED
+from tests.attacks import hostile
+from tests.attacks.hostile import EVIL, OBEYED
 from tests.ptys import ROOT, in_one_process, on_terminal
 from tests.test_run import SEEDBED, seedbed
 
