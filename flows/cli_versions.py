@@ -94,7 +94,7 @@ def refilter(
     if as_json:
         print_json({"version": made.version, "parent": parent, "samples": made.samples, "new": made.new})
     else:
-        show_refiltered(console(), parent, made, f"{program()} diff {parent} {made.version}{here(home)}")
+        show_refiltered(console(), made, f"{program()} diff {parent} {made.version}{here(home)}")
 
 
 def _threshold(text: str) -> tuple[str, float]:

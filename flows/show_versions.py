@@ -99,10 +99,10 @@ def show_diff(console: Screen, names: tuple[str, str], found: list[Row], rows: i
         console.print(f"and {len(found) - rows:,} more (--rows, or --json for all)", style="dim")
 
 
-def show_refiltered(console: Screen, parent: str, made: Version, compare: str) -> None:
+def show_refiltered(console: Screen, made: Version, compare: str) -> None:
     """Print what a refilter made, and how to see the difference."""
     if not made.new:
-        console.print(f"nothing changed: {parent} is what these thresholds and the reviews so far choose")
+        console.print(f"nothing changed: {made.version} is what these thresholds and the reviews so far choose")
         return
     console.print(f"{made.version}: {made.samples:,} samples, {made.left_out:,} left out; no model was called")
     console.print(line((compare, "bold"), "  what came and went, and why"), soft_wrap=True)

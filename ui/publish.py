@@ -143,7 +143,7 @@ def _make(store: Store, version: str, cuts: dict[str, float]) -> None:
         st.error(literal(error))
         return
     if not made.new:
-        st.info(literal(f"Nothing changed: {version} is what these thresholds and the reviews so far choose."))
+        st.info(literal(f"Nothing changed: {made.version} is what these thresholds and the reviews so far choose."))
         return
     st.session_state[MADE] = f"{made.version} was made: {made.samples:,} samples, {made.left_out:,} left out."
     st.rerun()

@@ -28,7 +28,7 @@ Scope = Sequence[tuple[str, str, str]]  # (run, method, leaf)
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version as it was made. `new` is false where it would have been its parent again, which is then named."""
+    """A version as it was made. `new` is false where it would have been one that there is, which is then named."""
 
     version: str
     samples: int
@@ -190,9 +190,9 @@ def _make(db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent
     ).fetchall()
     name = _next_name(db, recipe)
     db.execute(f"INSERT INTO base.version_rows {FROZEN}", {"version": name})
-    if parent and not _differ(db, parent, name):
+    if same := _made_before(db, parent, cuts, name):
         db.execute("DELETE FROM base.version_rows WHERE version = ?", [name])
-        return Version(parent, kept, left_out, new=False)
+        return Version(same, kept, left_out, new=False)
     db.execute(
         "INSERT INTO base.versions SELECT ?, ?, ?, ?, ?, ?, "
         "(SELECT count(*) FROM (SELECT DISTINCT unnest(review_ids) FROM base.version_rows WHERE version = ?)), "
@@ -200,6 +200,16 @@ def _make(db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent
         [name, parent, recipe, run_id, recipe_json, orjson.dumps(dict(cuts)).decode(), name],
     )
     return Version(name, kept, left_out, new=True)
+
+
+def _made_before(db: DuckDBPyConnection, parent: str, cuts: Mapping[str, float], name: str) -> str:
+    """The version that `name` would be again: its parent, or one made of it by the same command; "" if there is none.
+
+    So a command that was killed after its version was there can be repeated.
+    """
+    made = db.execute("SELECT version, thresholds FROM base.versions WHERE parent = ? ORDER BY entry DESC", [parent])
+    children = [version for version, thresholds in made.fetchall() if orjson.loads(thresholds) == cuts]
+    return next((one for one in [parent, *children] if not _differ(db, one, name)), "") if parent else ""
 
 
 def _differ(db: DuckDBPyConnection, one: str, other: str) -> bool:

@@ -64,6 +64,8 @@ def test_the_same_rows_make_no_other_version(home):
     assert freeze(home, "run3", plots).version == "desk-v3" and not freeze(home, "run3", plots).new
     assert refilter(home, "desk", {"critique": 4.2}).version == "desk-v4"
     assert find_version(home, "desk") == "desk-v4"
+    again = refilter(home, "desk-v3", {"critique": 4.2})
+    assert (again.version, again.new) == ("desk-v4", False), "as after a kill behind its commit"
 
 
 def test_rows_of_several_runs_are_in_the_order_in_which_the_runs_began(home):
