@@ -20,6 +20,7 @@ from seedbed.engines import Engine, Engines, Messages, Reply, Sampling
 from seedbed.pairwise import COMPARE, RUBRIC, Comparison, Criterion, both_orders, compare
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Frozen, Revision, Sample, Verdict
+from seedbed.replies import Unreadable
 from seedbed.room import of_words
 
 CLAIM = """\
@@ -180,7 +181,8 @@ async def debate(sample: Sample, engines: Engines, options: Debate) -> Verdict:
         return _verdict(hearing, ruling.mean, "keep", "")
     if ruling.winner == "tie":
         return _verdict(hearing, ruling.mean, "drop", "debate undecided")
-    if sample.kind == "preference" or not await _mendable(hearing, engines.judge):
+    no_edit = sample.kind == "preference" or not hearing.decisive  # nothing is known to mend it by
+    if no_edit or not await _mendable(hearing, engines.judge):
         return _verdict(hearing, ruling.mean, "drop", "debate lost")
     return await _revised(sample, hearing, engines)
 
@@ -262,12 +264,17 @@ def _case(hearing: Hearing, in_front: bool) -> Messages:
 
 
 async def _decisive(hearing: Hearing, judge: Engine, winner: str) -> str:
+    """The argument that decided it; "" where the judge names none, which leaves the ruling as it is."""
     turns = tuple(turn for turn in hearing.turns if turn.side == winner)
     if len(turns) == 1:
         return turns[0].text
     mark = fence("".join(turn.text for turn in turns))
     asked = render(hearing.options.prompts.decisive, mark=mark, turns=turns)
-    choice = await judge.choose(asked, [str(n + 1) for n in range(len(turns))], step="debate_decisive")
+    try:
+        choice = await judge.choose(asked, [str(n + 1) for n in range(len(turns))], step="debate_decisive")
+    except Unreadable as unread:
+        hearing.calls += [unread.call_id] if unread.call_id else []
+        return ""
     hearing.calls += [choice.call_id] if choice.call_id else []
     return turns[int(max(choice.probabilities, key=choice.probabilities.__getitem__)) - 1].text
 

@@ -15,7 +15,7 @@ from flows.screen import Screen, line
 from flows.tables import Column, show_table
 from flows.transcripts import lines as transcript_lines
 from seedbed.errors import InputError
-from seedbed.standing import tokens_of
+from seedbed.standing import counted, tokens_of
 from seedbed.store import Store
 from seedbed.store.asking import ask
 from seedbed.store.lineage import calls, verdicts
@@ -135,9 +135,12 @@ def _verdict(console: Screen, verdict: Row) -> None:
 
 
 def _call(console: Screen, call: Row, full: bool) -> None:
+    tokens, took = (
+        f"{counted(call['tokens_in'])} tokens in, {counted(call['tokens_out'])} out",
+        float(str(call["seconds"])),
+    )
     console.print(
-        f"  call {call['call_id']} {call['step']}: {call['tokens_in']} tokens in, {call['tokens_out']} out, "
-        f"{seconds(float(str(call['seconds'])))} s, {call['model']} {call['revision']}",
+        f"  call {call['call_id']} {call['step']}: {tokens}, {seconds(took)} s, {call['model']} {call['revision']}",
         style="dim",
     )
     if full:

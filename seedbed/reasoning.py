@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 
-_NAMES = r"(?:[\w.-]{1,24}[:_])?(?:think|thinking|thoughts?|reasoning|reflection|scratch_?pad|inner_?monologue)"
+from seedbed.reasoning_marks import NAMES
+
 _MARK = re.compile(
-    rf"<\s?(?P<a>/?)\s?{_NAMES}(?:\s[^<>]{{0,200}})?/?>"
+    rf"<\s?(?P<a>/?)\s?{NAMES}(?:\s[^<>]{{0,200}})?/?>"
     r"|\[(?P<b>/?)(?-i:think|THINK|THINKING|REASONING)\]"  # [Thinking] may be a stage direction
-    rf"|[\u25c1\u3008](?P<c>/?){_NAMES}[\u25b7\u3009]"
+    rf"|[\u25c1\u3008](?P<c>/?){NAMES}[\u25b7\u3009]"
     r"|<\|(?P<d>end_of_|end_|/)?(?:begin_of_|start_|begin_)?(?:thought|thinking|think|reasoning)\|>"
     r"|<\|channel>thought\b|(?P<e><channel\|>)|<unused94>thought\b|(?P<f><unused95>)",
     re.IGNORECASE,

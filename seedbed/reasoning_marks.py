@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import re
 
-# As the open models spell them: <think>, </seed:think>, [THINK], <|channel|>, <|start_thinking|>, ◁think▷. Arrow reads
+# As models call it, <seed:think> and <my_scratchpad> included.
+NAMES = (
+    r"(?:[\w.-]{1,24}[:_])?(?:think|(?:ant)?thinking|thoughts?|reasoning(?:_content)?|reflection|scratch_?pad"
+    r"|inner_?monologue|cot_budget_reflect)"
+)
+# As the open models spell marks: <think>, </seed:think>, [THINK], <|channel|>, <|start_thinking|>, ◁think▷. Arrow reads
 # it too, so it looks neither ahead nor behind, and signs stand for themselves.
 _BAR, _NAME = "[|\uff5c]", "[\\w\u2581 -]{0,30}"
-_NAMES = r"think|(?:ant)?thinking|thoughts?|reasoning(?:_content)?|reflection|scratch_?pad|inner_?monologue"
 REASONING = re.compile(
-    rf"<\s*(?:/\s*)?(?:[\w-]{{1,20}}:)?(?:{_NAMES}|cot_budget_reflect)(?:\s[^<>]{{0,200}}|/)?>"
+    rf"<\s*(?:/\s*)?{NAMES}(?:\s[^<>]{{0,200}}|/)?>"
     rf"|<{_BAR}?{_NAME}(?:channel|think|thought|reasoning){_NAME}{_BAR}>|<\|channel>|<unused9[45]>"
-    rf"|[◁〈]\s*(?:/\s*)?(?:{_NAMES})\s*[▷〉]|\[/?THINK\]|\[/?(?-i:THINKING|REASONING)\]",
+    rf"|[◁〈]\s*(?:/\s*)?{NAMES}\s*[▷〉]|\[/?THINK\]|\[/?(?-i:THINKING|REASONING)\]",
     re.IGNORECASE,
 )
 _CODE = re.compile(r"```.*?(?:```|\Z)|``[^\n]*?``|`[^`\n]*`", re.DOTALL)

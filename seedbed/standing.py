@@ -39,6 +39,11 @@ def tokens_of(run: Row) -> str:
     return "unknown" if None in told else f"{sum(int(str(n)) for n in told):,}"
 
 
+def counted(tokens: object) -> str:
+    """A call's tokens for people; "unknown" where no server told them."""
+    return "unknown" if tokens is None else f"{int(str(tokens)):,}"
+
+
 def pace(store: Store, run_id: str) -> Pace:
     """How fast a run goes right now, by what was stored in the last minute."""
     recent = f"created_at > (now() AT TIME ZONE 'UTC') - to_seconds({PACE_SECONDS})"

@@ -11,6 +11,7 @@ from benchmarks.mock_server import running
 from curators.debate import STRUCK, Debate, checked, debate
 from seedbed.engines import Engines, Messages
 from seedbed.records import Content, Sample, Verdict
+from seedbed.replies import Unreadable
 from tests.grown import sample, stored
 from tests.scripted import Odds, Scripted
 from tests.test_preferences import Named
@@ -205,6 +206,16 @@ def test_one_round_needs_no_question_what_decided():
     ruler = judge()
     verdict = heard(ruler, rounds=1)
     assert "debate_decisive" not in ruler.steps and told(verdict)["decisive"].startswith("Wrong")
+
+
+def test_a_ruling_stands_though_the_judge_names_no_argument_that_decided_it():
+    def unread(_: Messages) -> Odds:
+        raise Unreadable("debate_decisive", "the options hold too little", "")
+
+    ruler = judge(debate_decisive=unread, mendable=1.0)
+    verdict = heard(ruler)
+    assert not verdict.keep and verdict.reason == "debate lost" and told(verdict)["decisive"] == ""
+    assert "debate_mendable" not in ruler.steps, "no fault is known that it could be mended by"
 
 
 def test_the_view_of_revisions_tells_of_those_that_debates_tried(tmp_path):

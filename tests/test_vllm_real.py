@@ -115,7 +115,7 @@ def test_a_prompt_that_is_too_long_fails_alone(served):
         return await asyncio.gather(*asked, return_exceptions=True)
 
     long, short = served(both)
-    assert "Shorten the prompt" in str(long) and short.text
+    assert "Shorten what the prompt shows" in str(long) and short.text
 
 
 @pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import orjson
 import streamlit as st
 
+from seedbed.standing import counted
 from seedbed.store import Store
 from seedbed.store.lineage import Life, Row, calls
 from seedbed.store.reviews import EVERY_DECISION
@@ -86,7 +87,11 @@ def draw_calls(store: Store, life: Life) -> None:
     for call in calls(store, life.call_ids):
         facts = line(
             *(str(call["call_id"]), f"{call['model']} {call['revision']}"),
-            *(f"{call['tokens_in']} tokens in", f"{call['tokens_out']} out", f"{call['seconds']:.2f} s"),
+            *(
+                f"{counted(call['tokens_in'])} tokens in",
+                f"{counted(call['tokens_out'])} out",
+                f"{call['seconds']:.2f} s",
+            ),
         )
         turns = [
             titled(str(turn["role"]), words(str(turn["content"])), 4) for turn in orjson.loads(str(call["prompt"]))

@@ -17,7 +17,7 @@ _RECORD = re.compile(
     r"(?:\((?P<process>[^\s)]+) pid=\d+\) )?(?:(?P<level>[A-Z]+) \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\] ?)?(?P<said>.*)"
 )
 _ERROR = re.compile(  # an exception at the end of its traceback, pydantic's, uvicorn's, argparse's, and Python's end
-    r"[\w.]*(?:Error|Exception)(?::|$)|\s+Value error, |ERROR: |\S+: error: |Fatal Python error|terminate called"
+    r"\A(?:[\w.]*(?:Error|Exception)(?::|$)|\s+Value error, |ERROR: |\S+: error: |Fatal Python error|terminate called)"
 )
 _NOTHING = re.compile(r"\s|$|Traceback \(most recent|During handling of|The above exception")
 _DOOR = (None, "APIServer")

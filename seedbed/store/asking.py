@@ -72,7 +72,7 @@ def _answer(db: duckdb.DuckDBPyConnection, statement: str, unsafe: bool) -> pa.T
         db.execute(SAFE)
     try:
         found = db.sql(statement)
-        return found.to_arrow_table() if found else pa.table({})  # one such as SET has no answer
+        return pa.table({}) if found is None else found.to_arrow_table()  # one such as SET has no answer
     except duckdb.Error as error:
         if isinstance(error, duckdb.PermissionException) or "configuration has been locked" in str(error):
             raise InputError(f"{error}\n{_SHUT}") from error
