@@ -79,6 +79,7 @@ def _locked(file: IO[bytes], kind: portalocker.LockFlags) -> bool:
     return True
 
 
+_COMMON = CallRow._fields[: -len(RARE)]  # what every call has; the rest comes last
 REMEDY = "Make room on the disk and run the same command again: the calls recorded so far are not made again."
 
 
@@ -162,10 +163,9 @@ class Outbox:
         Raises:
             StoreError: the disk is full. EngineError: the call is too long to be recorded.
         """
-        call = dict(zip(CallRow._fields, row, strict=True), prompt=prompt.decode(), request=request.decode())
-        for name in RARE:  # a call without them is none the longer
-            if not call[name]:
-                del call[name]
+        call = dict(zip(_COMMON, row, strict=False), prompt=prompt.decode(), request=request.decode())
+        if any(rare := row[len(_COMMON) :]):
+            call |= {name: value for name, value in zip(RARE, rare, strict=True) if value}
         loop = asyncio.get_running_loop()
         added = _Added(row, line_of(call), loop.create_future())
         if not self._added:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from duckdb import ConversionException, DuckDBPyConnection, InvalidInputException
 
@@ -29,7 +28,6 @@ FLUSH_SECONDS, FLUSH_ROWS, MOST_ROWS = 2.0, 8192, 65_536  # the journal holds wh
 PATIENCE, HURRY = 900.0, 3.0  # seconds that a run waits for other processes at its store, and when it is to end
 
 Outcome = Callable[[DuckDBPyConnection], None]
-_Answer = TypeVar("_Answer")
 
 
 class Stopped(Exception):
@@ -53,6 +51,7 @@ class Ledger:
         self._index = CallIndex(store)
         self._journal = Journal(store.home, run_id)
         self._outbox = Outbox(self._journal, self._recorded, self.stop)
+        self.record = self._outbox.add  # makes a call durable: pay for nothing that cannot be recorded
         self._written: list[CallRow] = []  # since the journal's last turn
         self._fresh: dict[str, CallRow] = {}  # not in the store yet
         self._outcomes: list[Outcome] = []
@@ -75,18 +74,26 @@ class Ledger:
             if task:
                 task.cancel()
 
-    async def awaited(self, call: Awaitable[_Answer]) -> _Answer:
-        """What the engine says to a call. Raises Stopped where that is given up."""
+    def begin(self) -> asyncio.Task[object] | None:
+        """The current task, which is about to ask an engine. Raises Stopped if no new call may be made."""
+        if self.stop_reason:
+            raise Stopped(self.stop_reason)
+        self.tally.in_flight += 1
         task = asyncio.current_task()
         self._asking.add(task)
-        try:
-            return await call
-        except asyncio.CancelledError:
-            if not self._given_up or (task and task.uncancel()):
-                raise
+        return task
+
+    def cancelled(self, task: asyncio.Task[object] | None) -> None:
+        """A call was cancelled. Raises Stopped where that was to wait for it no longer, and for nothing else."""
+        if self._given_up and not (task and task.uncancel()):
             raise Stopped(self.stop_reason) from None
-        finally:
-            self._asking.discard(task)
+
+    def left(self, task: asyncio.Task[object] | None) -> None:
+        """The call is under way no more, however it ended."""
+        self._asking.discard(task)
+        self.tally.in_flight -= 1
+        if self._allowance:
+            self._allowance.look_again()
 
     def hurry(self) -> None:
         """Wait no longer for other processes at the store: the run is to end, and the journal has its calls."""
@@ -101,17 +108,6 @@ class Ledger:
                 break
             else:
                 await self._allowance.next_end()
-
-    def admit(self) -> None:
-        """Raise Stopped if no new call may be made."""
-        if self.stop_reason:
-            raise Stopped(self.stop_reason)
-
-    def left(self) -> None:
-        """A call is under way no more, however it ended."""
-        self.tally.in_flight -= 1
-        if self._allowance:
-            self._allowance.look_again()
 
     def paid(self, row: CallRow) -> None:
         """Count what a call has cost. An answer that tells no tokens stops a run that has to count them."""
@@ -144,18 +140,17 @@ class Ledger:
         row = self._index.row(call_id)
         return None if row is None else (await self._block(row // BLOCK)).get(call_id)
 
-    async def record(self, row: CallRow, prompt: bytes, request: bytes) -> None:
-        """Make a call durable. Raises StoreError, and the run stops: pay for nothing that cannot be recorded."""
-        await self._outbox.add(row, prompt, request)
+    def due(self) -> bool:
+        """Whether it is worth asking `flush_in_time`."""
+        return len(self._written) >= FLUSH_ROWS or time.monotonic() - self._flushed_at > FLUSH_SECONDS
 
     async def flush_in_time(self) -> None:
-        """Commit when enough has come together. Raises StoreError, and stops the run."""
-        late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
+        """Commit what has come together. Raises StoreError, and stops the run."""
         if self._flushing.locked():
             if len(self._written) >= MOST_ROWS:  # others keep the store: no more calls than memory holds
                 async with self._flushing:
                     pass
-        elif late or len(self._written) >= FLUSH_ROWS:
+        elif self.due():
             try:
                 await self.flush()
             except StoreError as error:

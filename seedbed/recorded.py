@@ -11,8 +11,8 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, partial
+from typing import NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Said(NamedTuple):
-    """What came of a call, as it is recorded; `got` is the engine's own answer, for whoever asked."""
+    """What came of a call, as it is recorded."""
 
     response: str = ""
     finish: str = ""
@@ -38,10 +38,9 @@ class _Said(NamedTuple):
     apart: tuple[str, str, str, str] = ("", "", "", "")  # reasoning, refusal, tool calls, the name it was served by
     status: str = "ok"
     error: str = ""
-    got: Reply | Choice | None = None
 
 
-_Call = Callable[[], Awaitable[_Said]]
+_Got = TypeVar("_Got", Reply, Choice)
 
 
 @lru_cache(maxsize=64)
@@ -102,13 +101,9 @@ class Recorded:
         if way.key:
             request["asked"] = way.key
 
-        async def call() -> _Said:
-            got = await self._engine.chat(messages, drawn, step=step, ordinal=ordinal, schema=schema)
-            apart = (got.reasoning, got.refusal, got.tool_calls, "" if got.served == self._identity[0] else got.served)
-            return _Said(got.sent or got.text, got.finish, got.tokens_in, got.tokens_out, apart, got=got)
-
-        row, got = await self._answer(messages, orjson.dumps(request), step, call)
-        return got._replace(call_id=row.call_id) if isinstance(got, Reply) else _read(row)
+        ask = partial(self._engine.chat, messages, drawn, step=step, ordinal=ordinal, schema=schema)
+        row, got = await self._answer(messages, orjson.dumps(request), step, ask, self._said_by)
+        return _read(row) if got is None else got.recorded(row.call_id)
 
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
         """As Engine.choose, answered from the ledger where it can be.
@@ -116,18 +111,10 @@ class Recorded:
         Raises:
             Unreadable: besides, where the options hold too little of the probability. Stopped: besides.
         """
-        way = self._ways.of(step)
-
-        async def call() -> _Said:
-            got = await self._engine.choose(messages, options, step=step)
-            answer: dict[str, object] = {"probabilities": got.probabilities, "mass": got.mass}
-            if got.wanted:
-                answer["wanted"] = dict(got.wanted)
-            told = None if got.tokens_in is None else 1
-            return _Said(orjson.dumps(answer).decode(), "stop", got.tokens_in, told, got=got)
-
-        row, got = await self._answer(messages, _options(tuple(options), way.key), step, call)
-        found = got._replace(call_id=row.call_id) if isinstance(got, Choice) else _chosen(row)
+        request = _options(tuple(options), self._ways.of(step).key)
+        ask = partial(self._engine.choose, messages, options, step=step)
+        row, got = await self._answer(messages, request, step, ask, _chosen_by)
+        found = _chosen(row) if got is None else got.recorded(row.call_id)
         if found.mass >= self._ways.least_mass:
             return found
         try:
@@ -137,47 +124,46 @@ class Recorded:
             raise
 
     async def _answer(
-        self, messages: Messages, request: bytes, step: str, call: _Call
-    ) -> tuple[CallRow, Reply | Choice | None]:
-        """The row of a call that was answered. Raises Unreadable, EngineError where it was not, Stopped."""
-        row, got = await self._row(messages, request, step, call)
-        if row.status == "refused":
-            kind, _, message = row.error.partition("\n")
-            refused = EngineRefused(message, kind)
-            refused.call_id = row.call_id
-            raise refused
-        if row.error:
-            why, _, remedy = row.error.partition("\n")
-            problem = Unreadable(step, why, row.response, remedy, (row.tokens_in, row.tokens_out))
-            problem.call_id = row.call_id
-            raise problem
-        self._answering.add(step)
-        return row, got
+        self,
+        messages: Messages,
+        request: bytes,
+        step: str,
+        ask: Callable[[], Awaitable[_Got]],
+        said: Callable[[_Got], _Said],
+    ) -> tuple[CallRow, _Got | None]:
+        """The row of a call that was answered, and the answer where it was made now.
 
-    async def _row(
-        self, messages: Messages, request: bytes, step: str, call: _Call
-    ) -> tuple[CallRow, Reply | Choice | None]:
+        Raises:
+            Unreadable, EngineError: it was not answered. Stopped: no call is made any more.
+        """
         prompt = orjson.dumps(messages)
         check_prompt(prompt)
         digest = self._digest.copy()
         digest.update(prompt)
         digest.update(request)
-        call_id = digest.hexdigest()
+        call_id, got = digest.hexdigest(), None
         while True:
             row = await self._ledger.find(call_id) if self._ledger.may_know(call_id) else None
             if row is not None:
                 self._ledger.tally.replayed += 1
-                return row, None
+                break
             if call_id not in self._asked:
+                self._asked[call_id] = None
+                try:
+                    row, got = await self._pay(call_id, prompt, request, step, ask, said)
+                finally:
+                    self._wake_twins(call_id)
                 break
             await self._twin(call_id)
-        self._asked[call_id] = None
-        try:
-            return await self._pay(call_id, prompt, request, step, call)
-        finally:
-            waiting = self._asked.pop(call_id)
-            if waiting:
-                waiting.set_result(None)
+        if row.error:
+            raise _problem(row, step)
+        self._answering.add(step)
+        return row, got
+
+    def _wake_twins(self, call_id: str) -> None:
+        waiting = self._asked.pop(call_id)
+        if waiting:
+            waiting.set_result(None)
 
     async def _twin(self, call_id: str) -> None:
         """Wait for whoever is asking the very same, and use that answer if it comes."""
@@ -187,36 +173,48 @@ class Recorded:
         await asyncio.wait([waiting])
 
     async def _pay(
-        self, call_id: str, prompt: bytes, request: bytes, step: str, call: _Call
-    ) -> tuple[CallRow, Reply | Choice | None]:
-        tally, error = self._ledger.tally, None
-        async with self._slots:
-            if self._ledger.limited:
-                await self._ledger.room()
-            self._ledger.admit()
-            tally.in_flight += 1
+        self,
+        call_id: str,
+        prompt: bytes,
+        request: bytes,
+        step: str,
+        ask: Callable[[], Awaitable[_Got]],
+        said: Callable[[_Got], _Said],
+    ) -> tuple[CallRow, _Got | None]:
+        ledger, got, error = self._ledger, None, None
+        await self._slots.acquire()
+        try:
+            if ledger.limited:
+                await ledger.room()
+            task = ledger.begin()
             started = time.perf_counter()
             try:
-                said = await self._ledger.awaited(call())
-            except EngineGone as problem:  # the next call would fail alike: one message, and no row is lost to it
-                self._ledger.stop(str(problem))
-                raise Stopped(str(problem)) from problem
-            except EngineError as problem:
-                said, error = self._unanswered(problem, step)
-            except Unreadable as problem:  # paid for and answered, only not as it was asked: that is its answer
-                told = f"{problem.why}\n{problem.remedy}" if problem.remedy else problem.why
-                said = _Said(problem.raw, "stop", *problem.tokens, error=told)
+                got = await ask()
+                told = said(got)
+            except (EngineError, Unreadable) as problem:
+                told, error = self._instead(problem, step)
+            except asyncio.CancelledError:
+                ledger.cancelled(task)
+                raise
             finally:
-                self._ledger.left()
-            row = self._made(call_id, step, said, time.perf_counter() - started)
+                ledger.left(task)
+            row = self._made(call_id, step, told, time.perf_counter() - started)
             if row.served and row.served not in self._served:
                 await self._heed(row.served)
-            self._ledger.paid(row)
-            await self._ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
-        await self._ledger.flush_in_time()
+            ledger.paid(row)
+            await ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
+        finally:
+            self._slots.release()
+        if ledger.due():
+            await ledger.flush_in_time()
         if error is not None:
             raise error
-        return row, said.got
+        return row, got
+
+    def _said_by(self, got: Reply) -> _Said:
+        served = "" if got.served == self._identity[0] else got.served
+        apart = (got.reasoning, got.refusal, got.tool_calls, served)
+        return _Said(got.sent or got.text, got.finish, got.tokens_in, got.tokens_out, apart)
 
     async def _heed(self, served: str) -> None:
         """Say so where the server calls the model by another name than when earlier answers were recorded."""
@@ -229,8 +227,17 @@ class Recorded:
                 *(self.card.model, served, " and ".join(before), served),
             )
 
-    def _unanswered(self, problem: EngineError, step: str) -> tuple[_Said, EngineError | None]:
-        """A refusal stands for good where others are answered: of the same step, unless the prompt is why."""
+    def _instead(self, problem: EngineError | Unreadable, step: str) -> tuple[_Said, EngineError | None]:
+        """What is recorded in place of an answer, and what its caller is told of it besides. Raises Stopped.
+
+        A refusal stands for good where others are answered: of the same step, unless the prompt is why.
+        """
+        if isinstance(problem, EngineGone):  # the next call would fail alike: one message, and no row is lost to it
+            self._ledger.stop(str(problem))
+            raise Stopped(str(problem)) from problem
+        if isinstance(problem, Unreadable):  # paid for and answered, only not as it was asked: that is its answer
+            told = f"{problem.why}\n{problem.remedy}" if problem.remedy else problem.why
+            return _Said(problem.raw, "stop", *problem.tokens, error=told), None
         others = self._answering and (step in self._answering or getattr(problem, "about_prompt", False))
         if isinstance(problem, EngineRefused) and others:
             return _Said(status="refused", error=f"{problem.kind}\n{problem}"), None
@@ -240,19 +247,28 @@ class Recorded:
         usd = None
         if self._price and said.tokens_in is not None and said.tokens_out is not None:
             usd = self._price.usd(said.tokens_in, said.tokens_out)
-        return CallRow(
-            *(
-                call_id,
-                self._run_id,
-                step,
-                *self._identity,
-                said.response,
-                said.finish,
-                said.tokens_in,
-                said.tokens_out,
-            ),
-            *(seconds, usd, said.status, said.error, microseconds(), *said.apart),
-        )
+        named = (call_id, self._run_id, step, *self._identity)
+        spent = (said.tokens_in, said.tokens_out, seconds, usd)
+        return CallRow(*named, said.response, said.finish, *spent, said.status, said.error, microseconds(), *said.apart)
+
+
+def _problem(row: CallRow, step: str) -> EngineError | Unreadable:
+    """What a call came to that was refused, or whose answer could not be read."""
+    kind, _, rest = row.error.partition("\n")
+    problem: EngineRefused | Unreadable
+    if row.status == "refused":
+        problem = EngineRefused(rest, kind)
+    else:
+        problem = Unreadable(step, kind, row.response, rest, (row.tokens_in, row.tokens_out))
+    problem.call_id = row.call_id
+    return problem
+
+
+def _chosen_by(got: Choice) -> _Said:
+    answer: dict[str, object] = {"probabilities": got.probabilities, "mass": got.mass}
+    if got.wanted:
+        answer["wanted"] = dict(got.wanted)
+    return _Said(orjson.dumps(answer).decode(), "stop", got.tokens_in, None if got.tokens_in is None else 1)
 
 
 def _read(row: CallRow) -> Reply:

@@ -155,6 +155,8 @@ def _plain(value: object) -> str:
 
 def _whole(text: str) -> str:
     """The text, if a file and a table can hold it."""
+    if text.isascii():  # which costs nothing to know
+        return text
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -164,7 +166,12 @@ def _whole(text: str) -> str:
 
 def _name(value: object) -> str:
     """A server's own word, as long as words are and such as a table can hold; "" for what is none."""
-    return value[:NAME].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    return _storable(value) if isinstance(value, str) else ""
+
+
+@lru_cache(maxsize=256)  # the same few words come back with every call
+def _storable(word: str) -> str:
+    return word[:NAME].encode("utf-8", "replace").decode()
 
 
 def _kind(value: object) -> str:
@@ -207,36 +214,37 @@ def chosen(first: Mapping[str, Any], options: tuple[str, ...], tokens_in: int | 
     likeliest = _likeliest(first.get("logprobs"))
     if not likeliest:
         return None
-    found = dict.fromkeys(options, 0.0)
+    found, mass = dict.fromkeys(options, 0.0), 0.0
     for token, logprob in likeliest:
-        option = _option(token, options)
+        option = _option(token, options) if type(token) is str else None
         if option is not None:
-            found[option] += _probability(logprob)
-    told = {} if sum(found.values()) > CLEAR else _wanted(likeliest)
-    return choice(found, told, tokens_in)
+            p = _probability(logprob)
+            found[option] += p
+            mass += p
+    return choice(found, {} if mass > CLEAR else _wanted(likeliest), tokens_in)
 
 
-def _wanted(likeliest: list[tuple[str, object]]) -> dict[str, float]:
+def _wanted(likeliest: list[tuple[object, object]]) -> dict[str, float]:
     """The likeliest tokens of all with their probabilities."""
-    odds = sorted(((_probability(logprob), token) for token, logprob in likeliest), reverse=True)
-    return {_name(token): p for p, token in odds[:WANTED]}
+    odds = sorted(((_probability(logprob), _name(token)) for token, logprob in likeliest), reverse=True)
+    return {token: p for p, token in odds[:WANTED]}
 
 
-def _likeliest(logprobs: object) -> list[tuple[str, object]]:
+def _likeliest(logprobs: object) -> list[tuple[object, object]]:
     """The first token's alternatives with their log-probabilities, in the chat's shape or the older one."""
     try:
         if "content" in logprobs:  # type: ignore[operator]  # whatever it is: TypeError is caught
-            told = [(one["token"], one["logprob"]) for one in logprobs["content"][0]["top_logprobs"]]  # type: ignore[index]
-        else:
-            told = list(logprobs["top_logprobs"][0].items())  # type: ignore[index]
+            return [(one["token"], one["logprob"]) for one in logprobs["content"][0]["top_logprobs"]]  # type: ignore[index]
+        return list(logprobs["top_logprobs"][0].items())  # type: ignore[index]
     except (LookupError, TypeError, AttributeError):
         return []
-    return [(token, logprob) for token, logprob in told if isinstance(token, str)]
 
 
 def _probability(logprob: object) -> float:
     """Of -Infinity and of what is no number: none."""
-    return math.exp(min(logprob, 0.0)) if isinstance(logprob, int | float) and logprob == logprob else 0.0
+    if type(logprob) is float or type(logprob) is int:
+        return math.exp(min(logprob, 0.0)) if logprob == logprob else 0.0
+    return 0.0
 
 
 @lru_cache(maxsize=4096)  # the same few tokens come back with every call

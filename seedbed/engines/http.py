@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import orjson
 from pydantic import BaseModel
@@ -201,16 +201,18 @@ class HttpEngine:
         while True:
             probe = self._breaker.open and await self._breaker.admit(ends)
             try:
-                return await self._once(body, fields, step, sent, seconds)
+                content = await self._line.exchange("POST", "chat/completions", body, seconds, fields=fields)
+                found = self._line.completion(content, step)
+                self._answered(step, sent)
+                return found
             except PassingFault as fault:
                 last = fault
                 tries, counted = tries + 1, counted + self._counts(fault, body, sent, probe)
                 wait = self._wait(fault, tries)
                 if counted > self._retries or time.monotonic() + wait >= ends:
                     raise self._surrender(fault, tries, began, counted > self._retries) from fault
-            except EngineError:  # a refusal of this one call, by a server that is there
-                self._breaker.answered()
-                raise
+            except (EngineError, Unreadable, TooLarge) as told:  # of this one call, by a server that is there
+                self._heard(told, step, sent)
             finally:
                 if probe:
                     self._breaker.probed()
@@ -224,20 +226,15 @@ class HttpEngine:
                 raise self._surrender(last, tries, began, False) from last
             seconds = min(self._timeout, ends - sent)
 
-    async def _once(
-        self, body: bytes, fields: Iterable[str], step: str, sent: float, seconds: float
-    ) -> tuple[Reply, Mapping[str, Any]]:
-        try:
-            content = await self._line.exchange("POST", "chat/completions", body, seconds, fields=fields)
-            found = self._line.completion(content, step)
-        except TooLarge as large:
-            self._answered(step, sent)
-            raise Unreadable(step, f"an answer of {large}", "", "Lower max_tokens, or mend the server") from large
-        except Unreadable:  # an answer all the same
-            self._answered(step, sent)
-            raise
+    def _heard(self, told: EngineError | Unreadable | TooLarge, step: str, sent: float) -> NoReturn:
+        """Raise what an answer came to, as those who ask know it; one that cannot be read is an answer all the same."""
+        if isinstance(told, EngineError):
+            self._breaker.answered()
+            raise told
         self._answered(step, sent)
-        return found
+        if isinstance(told, Unreadable):
+            raise told
+        raise Unreadable(step, f"an answer of {told}", "", "Lower max_tokens, or mend the server") from told
 
     def _answered(self, step: str, sent: float) -> None:
         self._answered_at = time.monotonic()
