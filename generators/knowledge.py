@@ -9,12 +9,12 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
-from seedbed.drafts import keeping
+from seedbed.drafts import Making
 from seedbed.engines import Engine, Engines, Sampling, ask
 from seedbed.errors import InputError
 from seedbed.prompts import Prompts, PromptText, fence, render
@@ -183,17 +183,16 @@ async def knowledge(unit: Unit, engines: Engines, options: Knowledge) -> Draft:
     messages = render(options.prompts.pair, domain=leaf.domain, examples=examples, chunk=chunk.text)
     sampling = Sampling(options.temperature, max_tokens=like(seed.question + seed.answer for seed in leaf.seeds))
     pair, reply = await ask(engines.model, messages, Pair, sampling, step="question", ordinal=unit.draw)
-    content = Content(question=pair.question.strip(), answer=pair.answer.strip(), context=chunk.text)
-    calls = (reply.call_id,) if reply.call_id else ()
-    draft = Draft(content, "knowledge", (), (chunk.source,), calls)
-    if flaw := _flaw(content, leaf):
-        return replace(draft, verdicts=(Verdict(step="question_check", curator="knowledge", keep=False, reason=flaw),))
-    for check in (check_standalone, check_faithful, check_relevant):
-        verdict = await keeping(draft, check(content, leaf, engines.judge, options))
-        draft = replace(draft, verdicts=(*draft.verdicts, verdict))
-        if not verdict.keep:
-            break
-    return draft
+    with Making("knowledge", (chunk.source,)) as made:
+        made.heard(reply)
+        content = made.content = Content(question=pair.question.strip(), answer=pair.answer.strip(), context=chunk.text)
+        if flaw := _flaw(content, leaf):
+            made.judged(Verdict(step="question_check", curator="knowledge", keep=False, reason=flaw))
+            return made.draft()
+        for check in (check_standalone, check_faithful, check_relevant):
+            if not made.judged(await check(content, leaf, engines.judge, options)):
+                break
+    return made.draft()
 
 
 async def answer_checks(sample: Sample, leaf: Leaf, engines: Engines, options: Knowledge) -> tuple[Verdict, ...]:

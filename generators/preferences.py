@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Annotated, Literal
 
 import orjson
 from pydantic import Field
 
-from generators.skills import Skills, request, shown_seeds
-from seedbed.drafts import keeping
+from generators.skills import Skills, parents, request, shown_seeds
+from seedbed.drafts import Making
 from seedbed.engines import Choice, Engine, EngineRefused, Engines, Sampling
 from seedbed.errors import InputError
 from seedbed.pairwise import COMPARE, RUBRIC, TIE, Criterion, compare
@@ -125,36 +125,34 @@ async def preference(unit: Unit, engines: Engines, options: Preferences) -> Draf
     """One pair, or a tie, or a request that fails its check.
 
     Raises:
-        Unfinished: fewer than two whole answers came, or a judge failed.
+        Unfinished: fewer than two whole answers came, or a model failed.
     """
-    asked = await _asked(unit, engines, options)
-    if not all(verdict.keep for verdict in asked.verdicts):
-        return asked
-    candidates = await keeping(asked, _candidates(unit, asked.content, engines.writers, options))
-    made = replace(asked, call_ids=(*asked.call_ids, *(c.call_id for c in candidates if c.call_id)))
-    judged = _ranked if options.judge == "pairwise" else _rated
-    ruling = await keeping(made, judged(asked.content.prompt(), candidates, engines.judge, options))
-    texts = {"answer": candidates[ruling.chosen].text, "rejected": candidates[ruling.rejected].text}
-    return replace(
-        made,
-        content=asked.content.model_copy(update=texts),
-        verdicts=(*asked.verdicts, ruling.verdict),
-        author=candidates[ruling.chosen].model,
-    )
+    with Making("preference") as made:
+        if await _asked(made, unit, engines, options):
+            candidates = await _candidates(unit, made.content, engines.writers, options)
+            made.call_ids += tuple(candidate.call_id for candidate in candidates if candidate.call_id)
+            judged = _ranked if options.judge == "pairwise" else _rated
+            ruling = await judged(made.content.prompt(), candidates, engines.judge, options)
+            texts = {"answer": candidates[ruling.chosen].text, "rejected": candidates[ruling.rejected].text}
+            made.content, made.author = made.content.model_copy(update=texts), candidates[ruling.chosen].model
+            made.judged(ruling.verdict)
+    return made.draft()
 
 
-async def _asked(unit: Unit, engines: Engines, options: Preferences) -> Draft:
-    """The request: the file's for this unit, or a new one of the leaf's skill."""
+async def _asked(made: Making, unit: Unit, engines: Engines, options: Preferences) -> bool:
+    """The request: the file's for this unit, or a new one of the leaf's skill; whether there is one that stands."""
     if not unit.leaf.requests:
         skills = Skills()
-        return replace(await request(unit, engines, skills, shown_seeds(unit, skills)), kind="preference")
+        shown = shown_seeds(unit, skills)
+        made.parents = parents(unit.leaf, shown)
+        return await request(made, unit, engines, skills, shown)
     n = _place(unit, options)
     if n >= len(unit.leaf.requests):
-        none = Verdict(step="request", curator="preferences", keep=False, reason=USED_UP)
-        return Draft(Content(), "preference", (none,))
+        return made.judged(Verdict(step="request", curator="preferences", keep=False, reason=USED_UP))
     asked = unit.leaf.requests[n]
-    content = Content(question=asked.question, context=asked.context)
-    return Draft(content, "preference", parents=(f"{unit.leaf.path}#{n}",))
+    made.parents = (f"{unit.leaf.path}#{n}",)
+    made.content = Content(question=asked.question, context=asked.context)
+    return True
 
 
 def _place(unit: Unit, options: Preferences) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from pydantic import Field
 
-from seedbed.drafts import keeping
-from seedbed.engines import Engine, Engines, Messages, Reply, Sampling
+from seedbed.drafts import Making
+from seedbed.engines import Engine, Engines, Reply, Sampling
 from seedbed.normal_form import nfkc
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Sample, Seed, Unit, Verdict
@@ -157,32 +157,29 @@ def leaves(taxonomy: Sequence[Leaf], options: Skills) -> list[Leaf]:
 
 
 async def skill(unit: Unit, engines: Engines, options: Skills) -> Draft:
-    """One sample, or as much of it as passed; the first failing check ends it. Raises Unreadable, Unfinished."""
+    """One sample, or as much of it as passed; the first failing check ends it. Raises Unfinished."""
     shown = shown_seeds(unit, options)
-    begun = await request(unit, engines, options, shown)
-    if not begun.verdicts[-1].keep:
-        return begun
-    leaf, asked = unit.leaf, begun.content
+    with Making("instruction", parents(unit.leaf, shown)) as made:
+        if await request(made, unit, engines, options, shown):
+            await _answer(made, unit, engines, options, shown)
+    return made.draft()
+
+
+async def _answer(made: Making, unit: Unit, engines: Engines, options: Skills, shown: Sequence[int]) -> None:
+    """The second half of a sample: the answer, and the check of it."""
+    leaf, asked = unit.leaf, made.content
     examples = tuple(leaf.seeds[n] for n in shown)
     messages = render(
         options.prompts.answer, task=leaf.task, examples=examples, context=asked.context, question=asked.question
     )
-    reply = await keeping(begun, _answer(unit, messages, engines.model, options))
-    content = asked.model_copy(update={"answer": reply.words("answer")})
-    draft = replace(begun, content=content, call_ids=(*begun.call_ids, *_ids(reply)))
-    flaw = _answer_flaw(content, reply)
-    verdict = _fails("answer_check", flaw)
-    if not flaw:
-        verdict = await keeping(draft, check_answer(content, leaf, engines.judge, options))
-    return replace(draft, verdicts=(*begun.verdicts, verdict))
-
-
-async def _answer(unit: Unit, messages: Messages, model: Engine, options: Skills) -> Reply:
-    """An answer with words in it. Raises Unreadable, EngineError."""
-    sampling = Sampling(options.temperature, max_tokens=like(seed.answer for seed in unit.leaf.seeds))
-    reply = await model.chat(messages, sampling, step="answer", ordinal=unit.draw)
-    reply.words("answer")
-    return reply
+    sampling = Sampling(options.temperature, max_tokens=_rooms(leaf.seeds)["answer"])
+    reply = await engines.model.chat(messages, sampling, step="answer", ordinal=unit.draw)
+    made.heard(reply)
+    made.content = asked.model_copy(update={"answer": reply.words("answer")})
+    flaw = _answer_flaw(made.content, reply)
+    made.judged(
+        _fails("answer_check", flaw) if flaw else await check_answer(made.content, leaf, engines.judge, options)
+    )
 
 
 async def answer_checks(sample: Sample, leaf: Leaf, engines: Engines, options: Skills) -> tuple[Verdict, ...]:
@@ -190,44 +187,50 @@ async def answer_checks(sample: Sample, leaf: Leaf, engines: Engines, options: S
     return (await check_answer(sample.content, leaf, engines.judge, options),)
 
 
-async def request(unit: Unit, engines: Engines, options: Skills, shown: Sequence[int]) -> Draft:
-    """The first half of a sample: a question, in a grounded leaf with its text, and the check of it."""
-    leaf, replies = unit.leaf, list[Reply]()
+async def request(made: Making, unit: Unit, engines: Engines, options: Skills, shown: Sequence[int]) -> bool:
+    """The first half of a sample: a question, in a grounded leaf with its text, and the check of it; if it stands."""
+    leaf, rooms = unit.leaf, _rooms(unit.leaf.seeds)
     examples = tuple(leaf.seeds[n] for n in shown)
 
-    async def write(step: str, template: str, tokens: int, **values: str) -> str:
+    async def write(step: str, template: str, **values: str) -> Reply:
         messages = render(template, task=leaf.task, examples=examples, **values)
-        sampling = Sampling(options.temperature, max_tokens=tokens)
-        replies.append(await engines.model.chat(messages, sampling, step=step, ordinal=unit.draw))
-        return replies[-1].words(step)
-
-    def draft(content: Content, *verdicts: Verdict) -> Draft:
-        parents = tuple(f"{leaf.path}#seed{n}" for n in shown)
-        return Draft(content, "instruction", verdicts, parents, _ids(*replies))
+        sampling = Sampling(options.temperature, max_tokens=rooms[step])
+        reply = await engines.model.chat(messages, sampling, step=step, ordinal=unit.draw)
+        made.heard(reply)
+        return reply
 
     context = ""
     if leaf.grounded:
-        context = await write("context", options.prompts.context, like(seed.context for seed in leaf.seeds))
-        if flaw := _context_flaw(context, replies[-1], leaf):
-            return draft(Content(context=context), _fails("question_check", flaw))
-    room = like((seed.question for seed in leaf.seeds), REMARK)
-    question = await keeping(
-        draft(Content(context=context)), write("question", options.prompts.question, room, context=context)
-    )
-    content = Content(question=question, context=context)
-    if flaw := _question_flaw(content, replies[-1], leaf):
-        return draft(content, _fails("question_check", flaw))
-    verdict = await keeping(draft(content), check_question(content, leaf, engines.judge, options))
-    return draft(content, verdict)
+        reply = await write("context", options.prompts.context)
+        context = reply.words("context")
+        made.content = Content(context=context)
+        if flaw := _context_flaw(context, reply, leaf):
+            return made.judged(_fails("question_check", flaw))
+    reply = await write("question", options.prompts.question, context=context)
+    made.content = Content(question=reply.words("question"), context=context)
+    if flaw := _question_flaw(made.content, reply, leaf):
+        return made.judged(_fails("question_check", flaw))
+    return made.judged(await check_question(made.content, leaf, engines.judge, options))
+
+
+@lru_cache(maxsize=1024)  # the same for every sample of a leaf
+def _rooms(seeds: tuple[Seed, ...]) -> dict[str, int]:
+    """Tokens that a context, a question and an answer like the seeds' may take."""
+    return {
+        "context": like(seed.context for seed in seeds),
+        "question": like((seed.question for seed in seeds), REMARK),
+        "answer": like(seed.answer for seed in seeds),
+    }
+
+
+def parents(leaf: Leaf, shown: Sequence[int]) -> tuple[str, ...]:
+    """What a sample comes from: the ids of the seeds that its prompts show."""
+    return tuple(f"{leaf.path}#seed{n}" for n in shown)
 
 
 def shown_seeds(unit: Unit, options: Skills) -> list[int]:
     """Numbers of the seeds that the unit's prompts show."""
     return sample_seeds(unit.leaf.seeds, options.examples, random.Random(unit.draw))
-
-
-def _ids(*replies: Reply) -> tuple[str, ...]:
-    return tuple(reply.call_id for reply in replies if reply.call_id)
 
 
 async def check_question(content: Content, leaf: Leaf, judge: Engine, options: Skills) -> Verdict:
