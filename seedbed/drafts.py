@@ -10,7 +10,6 @@ from seedbed.engines import EngineError, Reply
 from seedbed.records import Content, Draft, Kind, Verdict
 from seedbed.replies import Unreadable
 
-
 _NOTHING = Content()
 
 

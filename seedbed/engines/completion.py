@@ -21,6 +21,7 @@ from seedbed.replies import Tokens, Unreadable, choice, reply
 
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # fields that servers put a model's reasoning in
 NAME = 200  # characters of a server's own word: a finish, a model's name, a token
+_APART = frozenset((*THOUGHTS, "refusal", "tool_calls", "function_call"))  # fields of a message beside its text
 WANTED = 3  # likeliest first tokens that are worth telling
 CLEAR = 0.5  # of the probability on the options: more, and nobody asks what else was wanted
 STREAM_SIGNS = (b"data:", b"event:", b": ")
@@ -114,6 +115,8 @@ def _message(first: object) -> tuple[str, dict[str, str]]:
     if not isinstance(message, dict):
         raise _OddError(f"the message is {_kind(message)}")
     content = message.get("content")
+    if isinstance(content, str) and not _APART & message.keys():
+        return content, {}
     text, thoughts, refusals = (content, [], []) if isinstance(content, str) else _parts(content)
     thoughts += [_plain(message[name]) for name in THOUGHTS if message.get(name)][:1]
     refusals += [_plain(message["refusal"])] if message.get("refusal") else []
@@ -226,8 +229,8 @@ def chosen(first: Mapping[str, Any], options: tuple[str, ...], tokens_in: int | 
 
 def _wanted(likeliest: list[tuple[object, object]]) -> dict[str, float]:
     """The likeliest tokens of all with their probabilities."""
-    odds = sorted(((_probability(logprob), _name(token)) for token, logprob in likeliest), reverse=True)
-    return {token: p for p, token in odds[:WANTED]}
+    odds = sorted(((_probability(logprob), n) for n, (_, logprob) in enumerate(likeliest)), reverse=True)
+    return {_name(likeliest[n][0]): p for p, n in odds[:WANTED]}
 
 
 def _likeliest(logprobs: object) -> list[tuple[object, object]]:
