@@ -31,7 +31,7 @@ def served(*pieces, then_close=False, times=2, seconds=2.0):
 
     async def main():
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        wire = Wire(URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"), {}, 4)
+        wire = Wire(URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"), {})
         try:
             answers = []
             for _ in range(times):
@@ -91,7 +91,7 @@ def test_a_deadline_is_each_calls_own():
 
     async def main():
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
-        wire = Wire(URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), {}, 4)
+        wire = Wire(URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"), {})
         loop, ended = asyncio.get_running_loop(), list[float]()
 
         async def call(seconds):

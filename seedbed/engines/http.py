@@ -103,7 +103,7 @@ class HttpEngine:
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
         self._pace = Pace(self._concurrency)  # its queue belongs to one event loop
-        self._line.open(headers, self._concurrency)
+        self._line.open(headers)
         return self
 
     async def __aexit__(

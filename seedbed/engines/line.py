@@ -15,8 +15,9 @@ from seedbed.credentials import HIDDEN, hidden
 from seedbed.engines import EngineGone, Reply
 from seedbed.engines.completion import PassingFault, completion, loaded, retry_after
 from seedbed.engines.connection import lost, route
+from seedbed.engines.plain import Answer
 from seedbed.engines.refusals import heard, refusal
-from seedbed.engines.wire import ANSWER_BYTES, Answer, Wire
+from seedbed.engines.wire import ANSWER_BYTES, Wire
 
 JSON = "application/json"
 QUOTED = 4_000  # characters of a server's words that are told; no error of a server's is as long
@@ -37,9 +38,9 @@ class Line:
         self._wire: Wire | None = None
         self._echoes = False  # it has sent one of our keys back
 
-    def open(self, headers: Mapping[str, str], connections: int) -> None:
+    def open(self, headers: Mapping[str, str]) -> None:
         """To be called inside the event loop that it is used in."""
-        self._wire = Wire(self._base, headers, connections, self._way)
+        self._wire = Wire(self._base, headers, self._way)
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -22,9 +22,10 @@ from yarl import URL
 from seedbed.engines import EngineError
 from seedbed.engines.child import Child
 from seedbed.engines.http import HttpEngine
+from seedbed.engines.plain import Answer
 from seedbed.engines.server_log import THEN
 from seedbed.engines.vllm_launch import HOST, Launch, free_port
-from seedbed.engines.wire import Answer, Wire
+from seedbed.engines.wire import Wire
 from seedbed.records import Message
 from seedbed.replies import Unreadable
 
@@ -152,7 +153,7 @@ class Server:
         logger.info("starting vLLM server %d of %s (log: %s)", self._number, self._launch.card.model, self._log)
         frozen = False
         try:
-            self._control = Wire(URL(f"http://{HOST}:{port}"), {}, 4)
+            self._control = Wire(URL(f"http://{HOST}:{port}"), {})
             async with self._client_of(port, key) as client:
                 try:
                     await self._ready(child, client)

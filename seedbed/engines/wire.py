@@ -1,8 +1,9 @@
 """Requests over aiohttp's connections, without its layer of request and response objects.
 
-Pool, TLS, name lookup, HTTP parser and body reader are aiohttp's. What `ClientSession` builds around each request
-(headers merged, cookies, redirects, a task that writes) costs more than all of these together, and a chat call
-needs none of it: its head is the same each time but for one number. benchmarks/overhead.py shows the price.
+Connecting, proxies, TLS, name lookup and the reading of all but the plainest answers (`plain.py`) are aiohttp's. What
+`ClientSession` builds around each request (headers merged, cookies, redirects, a task that writes) costs more than all
+of these together, and a chat call needs none of it: its head is the same each time but for one number.
+benchmarks/overhead.py shows the price.
 """
 
 from __future__ import annotations
@@ -13,33 +14,38 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError
 from aiohttp.streams import EofStream
 from yarl import URL
 
 from seedbed.engines.connection import DIRECT, Route
+from seedbed.engines.plain import Answer, Reader
 
 ANSWER_BYTES = 16 << 20  # of a body, unpacked; an answer of 100,000 tokens has half a megabyte
+IDLE = 15.0  # seconds after which a connection is not trusted any more: servers close such without a word
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None, ceil_threshold=math.inf)  # the whole exchange has its own
-
-
-class Answer(NamedTuple):
-    """A response, read whole."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
 
 
 class TooLarge(Exception):
     """A body of more bytes than anything that was asked for can have."""
 
 
-class Wire:
-    """Up to `limit` kept-alive connections to the server of `base`; to be made and closed inside an event loop."""
+class _Open(NamedTuple):
+    """A connection that is ours until it is closed."""
 
-    def __init__(self, base: URL, headers: Mapping[str, str], limit: int, way: Route = DIRECT) -> None:
-        self._connector = aiohttp.TCPConnector(limit=limit)
+    connection: aiohttp.connector.Connection
+    transport: asyncio.Transport
+    handler: ResponseHandler
+    reader: Reader
+    since: float = 0.0  # it has been idle, by the loop's clock
+
+
+class Wire:
+    """Kept-alive connections to the server of `base`; to be made and closed inside an event loop."""
+
+    def __init__(self, base: URL, headers: Mapping[str, str], way: Route = DIRECT) -> None:
+        self._connector = aiohttp.TCPConnector(limit=0)  # whoever asks bounds the exchanges
         # Only for the connector, which asks it where to connect and whether by TLS.
         self._target = aiohttp.ClientRequest(
             "POST", base, loop=asyncio.get_running_loop(), proxy=way.proxy, proxy_auth=way.login, ssl=way.tls
@@ -53,9 +59,12 @@ class Wire:
         self._heads: dict[tuple[str, str], bytes] = {}
         self._loop, self._deadlines = asyncio.get_running_loop(), _Deadlines()
         self._outbox: list[tuple[asyncio.Transport, bytes]] = []
+        self._idle: list[_Open] = []
 
     async def close(self) -> None:
         """Let go of all connections."""
+        while self._idle:
+            self._idle.pop().connection.close()
         await self._connector.close()
 
     async def exchange(
@@ -79,13 +88,15 @@ class Wire:
         head = self._heads.get((method, page)) or self._head(method, page, kind)
         task = self._deadlines.begin(seconds)
         try:
-            connection = await self._connector.connect(self._target, [], _NO_TIMEOUT)
+            found = self._kept() or await self._opened()
             try:
-                answer = await self._converse(connection, b"%b%d\r\n\r\n%b" % (head, len(body), body), most)
-                connection.release()  # closes it instead if the server said so or sent more than it should
+                self._send(found.transport, b"%b%d\r\n\r\n%b" % (head, len(body), body))
+                answer = await found.reader.answer(most, self._loop) or await _by_handler(found.handler, most)
+                self._idle.append(found._replace(since=self._loop.time()))
                 return answer
-            finally:
-                connection.close()  # no effect on one that is released
+            except BaseException:
+                found.connection.close()
+                raise
         except (HttpProcessingError, EofStream) as error:
             raise aiohttp.ClientPayloadError(f"no HTTP came back: {error}") from error
         except asyncio.CancelledError as error:
@@ -95,19 +106,25 @@ class Wire:
         finally:
             self._deadlines.end(task)
 
-    async def _converse(self, connection: aiohttp.connector.Connection, request: bytes, most: int) -> Answer:
-        protocol, transport = connection.protocol, connection.transport
-        if protocol is None or transport is None:
+    def _kept(self) -> _Open | None:
+        """A connection that is open still, and has nothing to say that nobody asked for."""
+        while self._idle:
+            found = self._idle.pop()
+            fresh = self._loop.time() - found.since <= IDLE
+            if fresh and not found.transport.is_closing() and not found.handler.should_close:
+                return found
+            found.connection.close()
+        return None
+
+    async def _opened(self) -> _Open:
+        connection = await self._connector.connect(self._target, [], _NO_TIMEOUT)
+        handler, transport = connection.protocol, connection.transport
+        if handler is None or transport is None:
+            connection.close()
             raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(read_until_eof=True)
-        self._send(transport, request)
-        message, payload = await protocol.read()
-        while message.code < 200:  # "continue" and the like come before the answer
-            message, payload = await protocol.read()
-        # What has come at once is small; what is packed may not be.
-        at_once = payload.is_eof() and not message.compression
-        content = payload.read_nowait() if at_once else await _bounded(payload, most)
-        return Answer(message.code, message.headers, content)
+        reader = Reader(handler)
+        transport.set_protocol(reader)
+        return _Open(connection, transport, handler, reader)
 
     def _send(self, transport: asyncio.Transport, request: bytes) -> None:
         """Write it with all others of this turn of the event loop, which costs half: a server is woken once."""
@@ -130,15 +147,18 @@ class Wire:
         return head
 
 
-async def _bounded(payload: aiohttp.StreamReader, most: int) -> bytes:
-    """A body read to its end, unless it has more than `most` bytes. Raises TooLarge."""
+async def _by_handler(handler: ResponseHandler, most: int) -> Answer:
+    """An answer that is not plain, unpacked and put together by aiohttp. Raises TooLarge."""
+    message, payload = await handler.read()
+    while message.code < 200:  # "continue" and the like come before the answer
+        message, payload = await handler.read()
     parts, size = list[bytes](), 0
     while part := await payload.readany():
         size += len(part)
         if size > most:
             raise TooLarge(f"more than {most:,} bytes")
         parts.append(part)
-    return b"".join(parts)
+    return Answer(message.code, message.headers, b"".join(parts))
 
 
 class _Deadlines:
