@@ -118,8 +118,9 @@ def methods() -> Methods:
 
     An entry point of group `seedbed.generators` names a `Generator`, one of `seedbed.curators` a `Judge`.
     """
+    offered = entry_points()
     return Methods(
-        GENERATORS | {point.name: point.load() for point in entry_points(group="seedbed.generators")},
-        JUDGES | {point.name: point.load() for point in entry_points(group="seedbed.curators")},
+        GENERATORS | {point.name: point.load() for point in offered.select(group="seedbed.generators")},
+        JUDGES | {point.name: point.load() for point in offered.select(group="seedbed.curators")},
         SELECTORS,
     )
