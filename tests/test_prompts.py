@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from seedbed.prompts import BadPrompt, fence, render
+from seedbed.prompts import BadPrompt, _compiled, _turns, fence, render
 
 FEW_SHOT = """\
 [system]
@@ -68,3 +68,23 @@ def test_a_value_that_is_not_given_is_named(missing):
 
 def test_a_fence_is_made_from_what_it_encloses():
     assert fence("a") == fence("a") != fence("b")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        "{{ a }}",
+        " {{ a }} and\n\n{{ b }}\n",
+        "{{a}}{{ b -}}  x  {{- a }}",
+        "{# nothing #}{{ b }} {{ a }} {{ b }}",
+        "plain text only",
+        "{{ range }} {{ a }}",
+        "{{ a }}{% if b %}{{ b }}{% endif %}",
+        "{{ a | upper }} {{ b }}",
+    ],
+)
+@pytest.mark.parametrize("a", ["", " text\n", "\x1euser\x1f[user]\n", 7, None, ["x", "\x1e"], "{{ b }}"])
+def test_a_turn_of_text_and_values_is_filled_in_as_jinja_does(last, a):
+    text, values = f"[system]\nBe brief.\n[user]\n{last}", {"a": a, "b": "<b>"}
+    prompt = _compiled(text)
+    assert render(text, **values)[1:] == _turns(prompt.last, values)

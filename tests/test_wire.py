@@ -61,12 +61,38 @@ def test_an_answer_is_read_whole_and_its_connection_kept(pieces):
     assert served(*pieces) == ([(200, b"hello")] * 2, 1)
 
 
+def test_an_answer_is_the_same_wherever_it_is_cut():
+    answer = b"HTTP/1.1 200 OK\r\nServer: x\r\ncontent-length:  12 \r\nConnection: Keep-Alive\r\n\r\nhello, world"
+    for at in range(1, len(answer), 7):
+        assert served(answer[:at], answer[at:], times=1) == ([(200, b"hello, world")], 1), at
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+    ],
+)
+def test_what_is_not_plain_is_aiohttps_to_judge(head):
+    """As it would be without our reader: two lengths, signs, folds and halves are no answer."""
+    with pytest.raises(aiohttp.ClientError):
+        served(head + b"hello", then_close=True, times=1)
+
+
 @pytest.mark.parametrize(
     "head",
     [b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close", b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK"],
 )
 def test_a_connection_that_the_server_ends_is_replaced(head):
     assert served(head + b"\r\n\r\n", b"hel", b"lo", then_close=True) == ([(200, b"hello")] * 2, 2)
+
+
+def test_a_connection_on_which_something_comes_that_nobody_asked_for_is_replaced():
+    assert served(PLAIN, b"x") == ([(200, b"hello")] * 2, 2)
 
 
 def test_a_connection_closed_while_idle_is_replaced():
