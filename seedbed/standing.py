@@ -24,7 +24,8 @@ class Pace:
 def runs(store: Store) -> list[Row]:
     """All runs, latest first. One that says it is running but that no process holds was killed."""
     found = store.rows(
-        "SELECT * EXCLUDE (recipe_json, models) FROM runs "
+        "SELECT * EXCLUDE (recipe_json, models), (SELECT count(*) FROM base.calls c WHERE c.run_id = runs.run_id "
+        "AND status = 'ok' AND usd IS NULL) AS unpriced FROM runs "
         "ORDER BY (SELECT entry FROM base.runs r WHERE r.run_id = runs.run_id) DESC"
     )
     for run in found:
@@ -34,9 +35,18 @@ def runs(store: Store) -> list[Row]:
 
 
 def tokens_of(run: Row) -> str:
-    """A run's tokens, in and out, for people; "unknown" where no server told any."""
+    """A run's tokens, in and out, for people; "unknown" where no server told any, "at least" where some did not."""
     told = (run["tokens_in"], run["tokens_out"])
-    return "unknown" if None in told else f"{sum(int(str(n)) for n in told):,}"
+    least = "at least " if run["unmetered"] else ""
+    return "unknown" if None in told else f"{least}{sum(int(str(n)) for n in told):,}"
+
+
+def cost_of(run: Row) -> str:
+    """A run's dollars for people: as much of them as is known."""
+    if run["usd"] is None:
+        return "no prices known"
+    without = int(str(run["unpriced"]))
+    return f"${run['usd']:,.2f}{f' and {without:,} calls without a price' if without else ''}"
 
 
 def counted(tokens: object) -> str:

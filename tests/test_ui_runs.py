@@ -49,3 +49,14 @@ def test_a_run_that_is_held_tells_what_the_last_minute_brought_and_what_is_left(
     ]  # of 50 wanted, 45 lack; 12 x 5/20 a minute are kept
     assert "running" in said and "No process is at work" not in said
     assert "In the last minute" not in shown(opened("runs")), "its process is gone"
+
+
+def test_what_is_known_in_part_is_told_in_part(store):
+    with store.writing() as db:
+        for n, (tokens, usd) in enumerate([(1000, "1.5"), (1000, "NULL"), ("NULL", "NULL")]):
+            db.execute(
+                "INSERT INTO base.calls (call_id, run_id, status, tokens_in, tokens_out, usd) "
+                f"VALUES ('c{n}', 'run1', 'ok', {tokens}, {tokens}, {usd})"
+            )
+    said = " ".join(shown(opened("runs")).split())
+    assert "tokens at least 4,000" in said and "cost $1.50 and 2 calls without a price" in said

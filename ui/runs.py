@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from seedbed.standing import Row, pace, runs, tokens_of
+from seedbed.standing import Row, cost_of, pace, runs, tokens_of
 from seedbed.store import Store
 from seedbed.store.tallies import costs, wanted
 from ui import desk
@@ -78,7 +78,7 @@ def _progress(store: Store, run: Row) -> None:
         ("of these from the ledger", f"{int(str(run['calls_replayed'])):,}"),
         ("tokens", tokens_of(run)),
         ("seconds at work", f"{run['seconds']:,.0f}"),
-        ("cost", "no prices known" if run["usd"] is None else f"${run['usd']:,.2f}"),
+        ("cost", cost_of(run)),
     ]
     draw(figures(facts))
     if run["status"] == "running":
