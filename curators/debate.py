@@ -8,7 +8,6 @@ where the one-token judge is unsure, contradicts itself, or is contradicted by a
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import asdict, dataclass, field
 
@@ -22,6 +21,7 @@ from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Frozen, Revision, Sample, Verdict
 from seedbed.replies import Unreadable
 from seedbed.room import of_words
+from seedbed.together import together
 
 CLAIM = """\
 [system]
@@ -168,7 +168,7 @@ async def debate(sample: Sample, engines: Engines, options: Debate) -> Verdict:
     """Keep, drop or revise. Without doubt the one-token judge decides alone; a debate without a winner drops."""
     hearing = Hearing(sample.content, options)
     panel = [engines.judge] if engines.model.card == engines.judge.card else [engines.judge, engines.model]
-    first, *others = found = await asyncio.gather(*(opinion(sample, judge, options) for judge in panel))
+    first, *others = found = await together(opinion(sample, judge, options) for judge in panel)
     hearing.opinions = [(judge.card.model, one) for judge, one in zip(panel, found, strict=True)]
     hearing.calls += [call for one in found for call in one.call_ids]
     agreed = first.winner != "tie" and all(other.winner == first.winner for other in others)
@@ -199,8 +199,8 @@ async def opinion(sample: Sample, judge: Engine, options: Debate) -> Comparison:
         values = {"rubric": options.rubric, "grounded": bool(content.context), "mark": fence(text), "text": text}
         return render(options.prompts.claim, claim=claim, **values)
 
-    good, faulty = await asyncio.gather(
-        *(judge.choose(ask(claim), ["yes", "no"], step="debate_opinion") for claim in (True, False))
+    good, faulty = await together(
+        judge.choose(ask(claim), ["yes", "no"], step="debate_opinion") for claim in (True, False)
     )
     calls = tuple(choice.call_id for choice in (good, faulty) if choice.call_id)
     return Comparison(good.probabilities["yes"], faulty.probabilities["no"], calls)
@@ -210,7 +210,7 @@ async def _hold(hearing: Hearing, engines: Engines) -> None:
     """The rounds, both sides at once in each, then the ruling in both orders and what decided it."""
     options = hearing.options
     for number in range(1, options.rounds + 1):
-        said = await asyncio.gather(*(_argue(hearing, side, engines.model) for side in ("for", "against")))
+        said = await together(_argue(hearing, side, engines.model) for side in ("for", "against"))
         for side, reply in zip(("for", "against"), said, strict=True):
             hearing.turns += (checked(reply.words("debate_argument"), hearing.content, number, side),)
             hearing.calls += [reply.call_id] if reply.call_id else []

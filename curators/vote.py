@@ -6,8 +6,6 @@ the same number of tokens.
 
 from __future__ import annotations
 
-import asyncio
-
 import orjson
 from pydantic import Field
 
@@ -16,6 +14,7 @@ from seedbed.pairwise import RUBRIC
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Frozen, Sample, Verdict
 from seedbed.room import REMARK
+from seedbed.together import together
 
 CONSIDER = """\
 [system]
@@ -59,7 +58,7 @@ class Vote(Frozen):
 
 async def vote(sample: Sample, engines: Engines, options: Vote) -> Verdict:
     """The mean of `votes` opinions, each with a review of its own before it."""
-    cast = await asyncio.gather(*(_cast(sample.content, engines.judge, options, n) for n in range(options.votes)))
+    cast = await together(_cast(sample.content, engines.judge, options, n) for n in range(options.votes))
     score = sum(share for share, _, _ in cast) / len(cast)
     told = orjson.dumps([{"yes": share, "review": review} for share, review, _ in cast]).decode()
     calls = (call for _, _, ids in cast for call in ids)

@@ -7,6 +7,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib.util import resolve_name
 from pathlib import Path
 
 OURS = frozenset({"seedbed", "generators", "curators"})
@@ -24,7 +25,7 @@ def hash_of(functions: Iterable[Callable[..., object]]) -> str:
         if name in found or not file or name.partition(".")[0] not in packages or name.startswith(_NO_PART):
             continue
         found[name] = Path(file)
-        waiting += _imported(Path(file))
+        waiting += _imported(sys.modules[name].__package__ or "", Path(file))
     total = hashlib.blake2b(digest_size=8)
     for name in sorted(found):
         total.update(found[name].read_bytes())
@@ -32,17 +33,19 @@ def hash_of(functions: Iterable[Callable[..., object]]) -> str:
 
 
 @cache
-def _imported(file: Path) -> tuple[str, ...]:
-    """The modules that a file imports, at its head or inside a function."""
-    return tuple(_names(ast.parse(file.read_bytes())))
+def _imported(package: str, file: Path) -> tuple[str, ...]:
+    """The modules that a file of this package imports, at its head or inside a function."""
+    return tuple(_names(ast.parse(file.read_bytes()), package))
 
 
-def _names(tree: ast.AST) -> Iterator[str]:
+def _names(tree: ast.AST, package: str) -> Iterator[str]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            named = "." * node.level + (node.module or "")
+            module = resolve_name(named, package) if node.level else named
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
         elif not isinstance(node, ast.expr):  # which is most of a file, and imports nothing
-            yield from _names(node)
+            yield from _names(node, package)

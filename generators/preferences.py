@@ -6,7 +6,6 @@ orders, a disagreement is a tie, and ties are rows of their own that no trainer 
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Draft, Frozen, Leaf, Unit, Verdict
 from seedbed.replies import Unreadable
 from seedbed.room import ANSWER as ROOM
+from seedbed.together import together
 
 STEP = "preference"
 USED_UP = "no request is left for this place"
@@ -203,7 +203,7 @@ async def _written(content: Content, writers: Sequence[Engine], options: Prefere
             return None
         return Candidate(reply.text, engine.card.model, principle, temperature, reply.call_id)
 
-    written = await asyncio.gather(*(write(n) for n in range(options.candidates)))
+    written = await together(write(n) for n in range(options.candidates))
     return [candidate for candidate in written if candidate]
 
 
@@ -216,8 +216,8 @@ async def _ranked(asked: str, candidates: Sequence[Candidate], judge: Engine, op
     """Each two compared in both orders; the pair is the decided one whose answers stand farthest apart in all."""
     pairs = list(combinations(range(len(candidates)), 2))
     criterion = Criterion(STEP, options.rubric, options.prompts.compare)
-    comparisons = await asyncio.gather(
-        *(compare(judge, asked, candidates[a].text, candidates[b].text, criterion) for a, b in pairs)
+    comparisons = await together(
+        compare(judge, asked, candidates[a].text, candidates[b].text, criterion) for a, b in pairs
     )
     found = dict(zip(pairs, comparisons, strict=True))
     standing = [0.0] * len(candidates)
@@ -247,7 +247,7 @@ async def _rated(asked: str, candidates: Sequence[Candidate], judge: Engine, opt
         values = {"rubric": options.rubric, "mark": mark, "request": asked, "answer": candidate.text}
         return await judge.choose(render(options.prompts.rate, **values), ["1", "2", "3", "4", "5"], step=STEP)
 
-    ratings = await asyncio.gather(*(rate(candidate) for candidate in candidates))
+    ratings = await together(rate(candidate) for candidate in candidates)
     scores = [rating.expected() for rating in ratings]
     order = sorted(range(len(scores)), key=lambda n: -scores[n])
     best, worst = order[0], order[-1]

@@ -6,13 +6,13 @@ pair is asked twice with the places changed. Where the two disagree it is a tie,
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from seedbed.engines import Engine, Messages
 from seedbed.prompts import fence, render
+from seedbed.together import together
 
 LETTERS = ("A", "B")
 TIE = "tie: the order decides"  # a judge that follows the place, not the answer
@@ -104,9 +104,7 @@ class Comparison:
 
 async def both_orders(judge: Engine, ask: Callable[[bool], Messages], step: str) -> Comparison:
     """Ask twice: `ask(True)` puts a in the first place, `ask(False)` in the second. Raises EngineError, Unreadable."""
-    first, second = await asyncio.gather(
-        judge.choose(ask(True), LETTERS, step=step), judge.choose(ask(False), LETTERS, step=step)
-    )
+    first, second = await together(judge.choose(ask(in_front), LETTERS, step=step) for in_front in (True, False))
     calls = tuple(choice.call_id for choice in (first, second) if choice.call_id)
     return Comparison(first.probabilities["A"], second.probabilities["B"], calls)
 

@@ -199,12 +199,12 @@ class Recorded:
             finally:
                 ledger.left(task)
             row = self._made(call_id, step, told, time.perf_counter() - started)
-            if row.served and row.served not in self._served:
-                await self._heed(row.served)
             ledger.paid(row)
             await ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
         finally:
             self._slots.release()
+        if row.served and row.served not in self._served:
+            await self._heed(row.served)
         if ledger.due():
             await ledger.flush_in_time()
         if error is not None:
@@ -249,7 +249,13 @@ class Recorded:
             usd = self._price.usd(said.tokens_in, said.tokens_out)
         named = (call_id, self._run_id, step, *self._identity)
         spent = (said.tokens_in, said.tokens_out, seconds, usd)
-        return CallRow(*named, said.response, said.finish, *spent, said.status, said.error, microseconds(), *said.apart)
+        response, error = _whole(said.response), _whole(said.error)
+        return CallRow(*named, response, said.finish, *spent, said.status, error, microseconds(), *said.apart)
+
+
+def _whole(text: str) -> str:
+    """A text such as a file and a table can hold; half a character is a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _problem(row: CallRow, step: str) -> EngineError | Unreadable:

@@ -115,8 +115,11 @@ with h:
 match x:
     case 1:
         import j
+    case _:
+        from . import k
+        from ..l import m
 """
-    assert set(_names(ast.parse(code))) == {"a", "b", "b.c", "d", "e", "f", "g", "i", "j"}
+    assert set(_names(ast.parse(code), "p.q")) == {*"abdefgij", "b.c", "p.q", "p.q.k", "p.l", "p.l.m"}
 
 
 def test_a_wave_of_a_batch_has_all_rows_of_a_run(tmp_path):

@@ -71,7 +71,7 @@ def _leniently(content: bytes, where: str, said: Callable[[], str]) -> object:
             "streams",
         )
     try:
-        return json.loads(content)
+        return json.loads(content.decode("utf-8-sig"))  # of bytes it would take UTF-16 too, in which no key is found
     except (ValueError, RecursionError) as error:
         raise PassingFault(
             f"the body is no chat completion: {said() or '(empty)'}", kind="no chat completion"
@@ -86,8 +86,7 @@ def completion(answer: Mapping[str, Any], step: str) -> tuple[Reply, Mapping[str
     """
     choices = answer.get("choices")
     if not isinstance(choices, list):
-        told = orjson.dumps(answer, default=str).decode()[:500]
-        raise PassingFault(f"the body is no chat completion: {told}", kind="no chat completion")
+        raise PassingFault(f"the body is no chat completion: {_quoted(answer)[:500]}", kind="no chat completion")
     tokens = usage(answer.get("usage"))
     try:
         if not choices:
@@ -97,8 +96,18 @@ def completion(answer: Mapping[str, Any], step: str) -> tuple[Reply, Mapping[str
         apart["served"] = _name(answer.get("model"))
         found = reply(_whole(sent), _name(first.get("finish_reason")), tokens, **apart)
     except _OddError as odd:
-        raise Unreadable(step, str(odd), json.dumps(choices, default=str)[:2000], tokens=tokens) from odd
+        raise Unreadable(step, str(odd), _quoted(choices), tokens=tokens) from odd
+    except (RecursionError, TypeError, ValueError, LookupError, AttributeError) as odd:  # it was paid for all the same
+        raise Unreadable(step, "an answer of a shape that is none", _quoted(choices), tokens=tokens) from odd
     return found, first
+
+
+def _quoted(value: object) -> str:
+    """A part of a body as it may be told."""
+    try:
+        return json.dumps(value, default=str)[:2000]
+    except (RecursionError, ValueError):
+        return "(nested too deep to be shown)"
 
 
 class _OddError(Exception):
@@ -145,7 +154,7 @@ def _parts(content: object) -> tuple[str, list[str], list[str]]:
             case "refusal":
                 refusals.append(_plain(part.get("refusal")))
             case other:
-                raise _OddError(f"the content has a part of type {other[:40]}")
+                raise _OddError(f"the content has a part of type {_name(other)[:40]}")
     return "".join(texts), thoughts, refusals
 
 
@@ -212,8 +221,13 @@ def retry_after(text: str) -> float | None:
         return None
 
 
-def chosen(first: Mapping[str, Any], options: tuple[str, ...], tokens_in: int | None) -> Choice | None:
-    """The odds of each option among the likeliest first tokens; None if the server gave no such list."""
+def chosen(
+    first: Mapping[str, Any], options: tuple[str, ...], tokens_in: int | None, clear: float = CLEAR
+) -> Choice | None:
+    """The odds of each option among the likeliest first tokens; None if the server gave no such list.
+
+    What else was wanted is told where the options hold no more than `clear` of the probability.
+    """
     likeliest = _likeliest(first.get("logprobs"))
     if not likeliest:
         return None
@@ -224,7 +238,7 @@ def chosen(first: Mapping[str, Any], options: tuple[str, ...], tokens_in: int | 
             p = _probability(logprob)
             found[option] += p
             mass += p
-    return choice(found, {} if mass > CLEAR else _wanted(likeliest), tokens_in)
+    return choice(found, {} if mass > clear else _wanted(likeliest), tokens_in)
 
 
 def _wanted(likeliest: list[tuple[object, object]]) -> dict[str, float]:
@@ -246,7 +260,7 @@ def _likeliest(logprobs: object) -> list[tuple[object, object]]:
 def _probability(logprob: object) -> float:
     """Of -Infinity and of what is no number: none."""
     if type(logprob) is float or type(logprob) is int:
-        return math.exp(min(logprob, 0.0)) if logprob == logprob else 0.0
+        return math.exp(max(min(logprob, 0.0), -1e3)) if logprob == logprob else 0.0
     return 0.0
 
 

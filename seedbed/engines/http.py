@@ -23,7 +23,7 @@ from seedbed.asking import Asking, Ways
 from seedbed.engines import Choice, EngineError, EngineGone, EngineRefused, Messages, ModelCard, Reply, Sampling
 from seedbed.engines.batch import Batches
 from seedbed.engines.breaker import Breaker
-from seedbed.engines.completion import PassingFault, chosen
+from seedbed.engines.completion import CLEAR, PassingFault, chosen
 from seedbed.engines.line import Line
 from seedbed.engines.pace import Pace
 from seedbed.engines.refusals import field_remedy
@@ -141,7 +141,7 @@ class HttpEngine:
         request: dict[str, object] = {"temperature": 0, "max_tokens": 1, "logprobs": True}
         request["top_logprobs"] = self._server.top_logprobs
         reply, answer = await self._complete(messages, request, step)
-        found = chosen(answer, tuple(options), reply.tokens_in)
+        found = chosen(answer, tuple(options), reply.tokens_in, max(CLEAR, self._ways.least_mass))
         if found is not None:
             self._tells_odds = True
             return found

@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from seedbed.credentials import HIDDEN, hidden
-from seedbed.engines import EngineGone, Reply
+from seedbed.engines import EngineError, EngineGone, Reply
 from seedbed.engines.completion import PassingFault, completion, loaded, retry_after
 from seedbed.engines.connection import lost, route
 from seedbed.engines.plain import Answer
@@ -34,7 +34,8 @@ class Line:
     def __init__(self, base: URL, secrets: tuple[str, ...]) -> None:
         """Raises ValueError for a proxy or certificates, named in the environment, that cannot be used."""
         self.where = str(base.with_query(None))
-        self._base, self.secrets, self._way = base, secrets, route(base)
+        self._base, self._way, self._keyed = base, route(base), bool(secrets)
+        self.secrets = (*secrets, self._way.login.password) if self._way.login else secrets
         self._wire: Wire | None = None
         self._echoes = False  # it has sent one of our keys back
 
@@ -73,16 +74,24 @@ class Line:
             why = f"no whole answer within {seconds:.3g} s"
             raise PassingFault(why, kind="no answer in time", busy=True, absent=True) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise lost(error, self.where, self._way) from error
+            raise self._lost(error) from None  # its cause may quote what the server sent
         content = await self._without_keys(answer.content)
         if answer.status < 300:
             return content
         raise self._refusal(answer._replace(content=content), fields)
 
+    def _lost(self, error: aiohttp.ClientError | OSError) -> PassingFault | EngineError:
+        """What a connection that failed means, without our keys: a parser quotes what it cannot read."""
+        found = lost(error, self.where, self._way)
+        found.args = (self.said(str(found)),)
+        return found
+
     async def _without_keys(self, content: bytes) -> bytes:
         """A body with our keys hidden: some servers echo one, and some models repeat it."""
         if not self.secrets:
             return content
+        if b"\0" in content:  # no UTF-8 and no JSON: another encoding, in which no key would be found
+            content = content.replace(b"\0", b"") + b"\xff"
         aside = len(content) > ASIDE  # a batch's answers: the event loop has other things to do meanwhile
         clean = await asyncio.to_thread(hidden, content, self.secrets) if aside else hidden(content, self.secrets)
         if clean is not content and not self._echoes:
@@ -119,4 +128,4 @@ class Line:
                 "redirected",
             )
         said = heard(answer.status, answer.content, retry_after(answer.headers.get("Retry-After", "")))
-        return refusal(replace(said, words=self.said(said.words)), self.where, fields, bool(self.secrets))
+        return refusal(replace(said, words=self.said(said.words)), self.where, fields, self._keyed)

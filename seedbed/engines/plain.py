@@ -21,6 +21,7 @@ _ODD = re.compile(
     rb"^(?:(?:transfer-encoding|content-encoding|upgrade|trailer):|connection:(?![ \t]*keep-alive[ \t]*\r$))",
     re.IGNORECASE | re.MULTILINE,
 )
+_BARE = re.compile(rb"(?<!\r)\n")  # some servers end lines so, and never send what is waited for
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _LONGEST_HEAD = 1 << 14
 
@@ -65,7 +66,7 @@ class Reader(asyncio.Protocol):
         head = _HEAD.match(self._held)
         if head is None:
             waits = b"HTTP/1.1 2".startswith(self._held[:10]) and b"\r\n\r\n" not in self._held
-            if waits and len(self._held) < _LONGEST_HEAD:
+            if waits and len(self._held) < _LONGEST_HEAD and not _BARE.search(self._held):
                 return False
             self._ends = -1
             return True

@@ -83,8 +83,13 @@ def heard(status: int, content: bytes, retry_after: float | None) -> Said:
     inner = error.get("metadata")  # what the provider behind a router said
     if isinstance(inner, dict) and isinstance(inner.get("raw"), str):
         words = f"{words}: {inner['raw']}"
+    code = code or error.get("type")
     return Said(
-        status, words, field if isinstance(field, str) else "", str(code or error.get("type") or ""), retry_after
+        status,
+        words,
+        field if isinstance(field, str) else "",
+        str(code) if isinstance(code, str | int) else "",
+        retry_after,
     )
 
 

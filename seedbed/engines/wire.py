@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -59,7 +60,7 @@ class Wire:
         self._heads: dict[tuple[str, str], bytes] = {}
         self._loop, self._deadlines = asyncio.get_running_loop(), _Deadlines()
         self._outbox: list[tuple[asyncio.Transport, bytes]] = []
-        self._idle: list[_Open] = []
+        self._idle: deque[_Open] = deque()
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -92,7 +93,7 @@ class Wire:
             try:
                 self._send(found.transport, b"%b%d\r\n\r\n%b" % (head, len(body), body))
                 answer = await found.reader.answer(most, self._loop) or await _by_handler(found.handler, most)
-                self._idle.append(found._replace(since=self._loop.time()))
+                self._keep(found)
                 return answer
             except BaseException:
                 found.connection.close()
@@ -106,12 +107,20 @@ class Wire:
         finally:
             self._deadlines.end(task)
 
+    def _keep(self, found: _Open) -> None:
+        if self._connector.closed:
+            found.connection.close()
+        else:
+            self._idle.append(found._replace(since=self._loop.time()))
+
     def _kept(self) -> _Open | None:
-        """A connection that is open still, and has nothing to say that nobody asked for."""
+        """The latest connection that is open still, and has nothing to say that nobody asked for; old ones go."""
+        oldest = self._loop.time() - IDLE
+        while self._idle and self._idle[0].since < oldest:
+            self._idle.popleft().connection.close()
         while self._idle:
             found = self._idle.pop()
-            fresh = self._loop.time() - found.since <= IDLE
-            if fresh and not found.transport.is_closing() and not found.handler.should_close:
+            if not found.transport.is_closing() and not found.handler.should_close:
                 return found
             found.connection.close()
         return None
@@ -124,6 +133,9 @@ class Wire:
             raise aiohttp.ServerDisconnectedError
         reader = Reader(handler)
         transport.set_protocol(reader)
+        if handler.should_close:
+            connection.close()
+            raise aiohttp.ClientPayloadError("it spoke before it was asked")
         return _Open(connection, transport, handler, reader)
 
     def _send(self, transport: asyncio.Transport, request: bytes) -> None:
