@@ -63,7 +63,7 @@ Critique: {{ critique }}
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a rendered opening is looked up by its cases, as they are
 class Case:
     """A worked example of the judge's two steps."""
 

@@ -135,7 +135,7 @@ class Skills(Frozen):
     prompts: SkillPrompts = Field(default=SkillPrompts(), description="Files of prompts to take instead, by name.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a rendered opening is looked up by its cases, as they are
 class Case:
     """A worked example of a check: a seed, whole or spoilt, and what to say of it."""
 
@@ -270,9 +270,11 @@ def sample_seeds(seeds: Sequence[Seed], count: int, dice: random.Random) -> list
     room = _ROOM
     for n in dice.sample(range(len(seeds)), len(seeds)):
         size = len(seeds[n].context) + len(seeds[n].question) + len(seeds[n].answer)
-        if not chosen or (len(chosen) < count and size <= room):
+        if not chosen or size <= room:
             chosen.append(n)
             room -= size
+        if len(chosen) == count:
+            break
     return chosen
 
 
