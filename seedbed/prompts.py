@@ -109,10 +109,13 @@ def _pieces(turn: str) -> tuple[_Piece, ...]:
 
 def _last(prompt: _Prompt, values: dict[str, object]) -> list[Message]:
     """The last turn."""
-    if not prompt.pieces or any(named and text not in values for text, named in prompt.pieces):
+    try:
+        text = "".join([str(values[text]) if named else text for text, named in prompt.pieces])
+    except KeyError:  # a name that is not given, or one of Jinja's own
+        text = ""
+    if text.count(OPEN) != 1 or text.count(CLOSE) != 1:  # no such turn, or a value that would open one
         return _turns(prompt.last, values)
-    parts = [str(_clean(values[text])) if named else text for text, named in prompt.pieces]
-    role, _, body = "".join(parts)[len(OPEN) :].partition(CLOSE)
+    role, _, body = text[len(OPEN) :].partition(CLOSE)
     return [{"role": role, "content": body.strip()}]
 
 

@@ -12,7 +12,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -32,7 +32,8 @@ class TooLarge(Exception):
     """A body of more bytes than anything that was asked for can have."""
 
 
-class _Open(NamedTuple):
+@dataclass(slots=True)
+class _Open:
     """A connection that is ours until it is closed."""
 
     connection: aiohttp.connector.Connection
@@ -111,7 +112,8 @@ class Wire:
         if self._connector.closed:
             found.connection.close()
         else:
-            self._idle.append(found._replace(since=self._loop.time()))
+            found.since = self._loop.time()
+            self._idle.append(found)
 
     def _kept(self) -> _Open | None:
         """The latest connection that is open still, and has nothing to say that nobody asked for; old ones go."""
