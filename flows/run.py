@@ -271,7 +271,6 @@ def prefect_api() -> str:
 def _calm_collector() -> Iterator[None]:
     """Fewer garbage collections, none over what is loaded already: they were an eighth of a run's own CPU."""
     before = gc.get_threshold()
-    gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     try:

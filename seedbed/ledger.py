@@ -60,6 +60,7 @@ class Ledger:
         self._flushed_at = time.monotonic()
         self._asking: set[asyncio.Task[object] | None] = set()
         self._given_up = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def stop(self, reason: str) -> None:
         """Let calls in flight end and make no new one."""
@@ -79,7 +80,9 @@ class Ledger:
         if self.stop_reason:
             raise Stopped(self.stop_reason)
         self.tally.in_flight += 1
-        task = asyncio.current_task()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(self._loop)
         self._asking.add(task)
         return task
 

@@ -82,14 +82,14 @@ class _Prompt:
 @lru_cache(maxsize=256)
 def _compiled(text: str) -> _Prompt:
     marked = _TURN.sub(lambda turn: f"{OPEN}{turn[1]}{CLOSE}", text)
-    whole, cut = _SANDBOX.from_string(marked), marked.rfind(OPEN)
+    cut = marked.rfind(OPEN)
     try:
         tree = _SANDBOX.parse(marked[:cut])
         halves = _SANDBOX.from_string(marked[:cut]), _SANDBOX.from_string(marked[cut:])
-    except TemplateError:  # the last turn stands inside a block
-        return _Prompt(None, (), whole)
+    except TemplateError:  # the last turn stands inside a block, or it is no template
+        return _Prompt(None, (), _SANDBOX.from_string(marked))
     if cut <= 0 or any(tree.find(kind) for kind in _CARRIED):
-        return _Prompt(None, (), whole)
+        return _Prompt(None, (), _SANDBOX.from_string(marked))
     return _Prompt(halves[0], tuple(sorted(find_undeclared_variables(tree))), halves[1], _pieces(marked[cut:]))
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from seedbed.asking import Ways
 from seedbed.engines import Engine, EngineError, EngineGone, EngineRefused, Messages, ModelCard, Sampling
+from seedbed.engines.pace import Pace
 from seedbed.journal_line import check_prompt
 from seedbed.ledger import Ledger, Stopped
 from seedbed.prices import Price
@@ -67,7 +68,7 @@ class Recorded:
     ) -> None:
         self._engine, self._ledger, self._run_id, self._price = engine, ledger, run_id, price
         self._ways = ways or Ways()
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = Pace(concurrency)  # all of it, always: a queue at a third of a semaphore's price
         self._asked: dict[str, asyncio.Future[None] | None] = {}
         self._answering: set[str] = set()  # steps that had an answer
         self._served: set[str] = set()  # names that the server gave to the model
@@ -182,7 +183,7 @@ class Recorded:
         said: Callable[[_Got], _Said],
     ) -> tuple[CallRow, _Got | None]:
         ledger, got, error = self._ledger, None, None
-        await self._slots.acquire()
+        await self._slots.enter()
         try:
             if ledger.limited:
                 await ledger.room()
@@ -202,7 +203,7 @@ class Recorded:
             ledger.paid(row)
             await ledger.record(row, prompt, request)  # its slot is free once it cannot be lost
         finally:
-            self._slots.release()
+            self._slots.leave()
         if row.served and row.served not in self._served:
             await self._heed(row.served)
         if ledger.due():

@@ -195,7 +195,10 @@ def usage(told: object) -> Tokens:
     """Tokens in and out as a server counts them; None for what it does not tell."""
     if not isinstance(told, dict):
         return None, None
-    return _count(told.get("prompt_tokens")), _count(told.get("completion_tokens"))
+    into, out = told.get("prompt_tokens"), told.get("completion_tokens")
+    if type(into) is int and type(out) is int and 0 <= into < 2**31 and 0 <= out < 2**31:
+        return into, out
+    return _count(into), _count(out)
 
 
 def _count(tokens: object) -> int | None:
