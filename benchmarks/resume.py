@@ -20,9 +20,11 @@ from seedbed.store import Store
 
 OWN_CALLS = 60_000
 OTHERS = """
-INSERT INTO base.calls
-SELECT md5(n::VARCHAR)[1:24], 'other', 'answer', 'mock', 'unspecified', repeat('prompt ', 60), '{}',
-       repeat('word ', 60), 'stop', 90, 60, 1.0, NULL, 'ok', '', now() AT TIME ZONE 'UTC'
+INSERT INTO base.calls BY NAME
+SELECT md5(n::VARCHAR)[1:24] AS call_id, 'other' AS run_id, 'answer' AS step, 'mock' AS model,
+       'unspecified' AS revision, repeat('prompt ', 60) AS prompt, '{}' AS request, repeat('word ', 60) AS response,
+       'stop' AS finish, 90 AS tokens_in, 60 AS tokens_out, 1.0 AS seconds, 'ok' AS status, '' AS error,
+       now() AT TIME ZONE 'UTC' AS created_at
 FROM range(?) r(n)
 """
 
