@@ -93,7 +93,8 @@ class Wire:
             found = self._kept() or await self._opened()
             try:
                 self._send(found.transport, b"%b%d\r\n\r\n%b" % (head, len(body), body))
-                answer = await found.reader.answer(most, self._loop) or await _by_handler(found.handler, most)
+                plain = await found.reader.answer(min(most, ANSWER_BYTES), self._loop)
+                answer = plain or await _by_handler(found.handler, most)
                 self._keep(found)
                 return answer
             except BaseException:
