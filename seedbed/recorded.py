@@ -68,7 +68,7 @@ class Recorded:
     ) -> None:
         self._engine, self._ledger, self._run_id, self._price = engine, ledger, run_id, price
         self._ways = ways or Ways()
-        self._slots = Pace(concurrency)  # all of it, always: a queue at a third of a semaphore's price
+        self._slots = Pace(concurrency)  # all of it, always: a cheaper queue than a semaphore
         self._asked: dict[str, asyncio.Future[None] | None] = {}
         self._answering: set[str] = set()  # steps that had an answer
         self._served: set[str] = set()  # names that the server gave to the model
@@ -104,7 +104,7 @@ class Recorded:
 
         ask = partial(self._engine.chat, messages, drawn, step=step, ordinal=ordinal, schema=schema)
         row, got = await self._answer(messages, orjson.dumps(request), step, ask, self._said_by)
-        return _read(row) if got is None else got.recorded(row.call_id)
+        return _read(row) if got is None else got._replace(call_id=row.call_id)
 
     async def choose(self, messages: Messages, options: Sequence[str], *, step: str) -> Choice:
         """As Engine.choose, answered from the ledger where it can be.
@@ -115,7 +115,7 @@ class Recorded:
         request = _options(tuple(options), self._ways.of(step).key)
         ask = partial(self._engine.choose, messages, options, step=step)
         row, got = await self._answer(messages, request, step, ask, _chosen_by)
-        found = _chosen(row) if got is None else got.recorded(row.call_id)
+        found = _chosen(row) if got is None else got._replace(call_id=row.call_id)
         if found.mass >= self._ways.least_mass:
             return found
         try:

@@ -67,10 +67,6 @@ class Reply(NamedTuple):  # a tuple, for six of these are made for a record
             return f"cut off at {self.tokens_out} tokens"
         return "cut off" if self.finish == LENGTH else f"cut off ({self.finish})"
 
-    def recorded(self, call_id: str) -> Reply:
-        """The same, of this call."""
-        return Reply(*self[:4], call_id, *self[5:])  # a third of what `_replace` takes
-
     def words(self, step: str) -> str:
         """Its text, whole or cut. Raises Unreadable where there is none, or where it breaks off amid a thought."""
         if self.text.strip() and not self.refusal and self.finish != THINKING:
@@ -138,10 +134,6 @@ class Choice(NamedTuple):
     tokens_in: int | None
     call_id: str = ""
     wanted: Mapping[str, float] = MappingProxyType({})
-
-    def recorded(self, call_id: str) -> Choice:
-        """The same, of this call."""
-        return Choice(*self[:3], call_id, *self[4:])
 
     def expected(self) -> float:
         """Mean of options that are numbers, e.g. a rating from 1 to 5."""
