@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from hashlib import blake2b
 from heapq import heappop, heappush
-from math import log
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,8 +34,7 @@ def words(text: str, mark: str | None = None) -> list[str]:
 
 OPENINGS = """In practice|On most days|After the review|By early spring|In a quiet office|For new readers|
 As a rule|Near the old harbour|During the second week|Under careful guidance|Without much noise|
-In the northern branch|At the end of a shift|Since the last audit|With a little patience|
-Before the deadline"""
+In the northern branch|At the end of a shift|Since the last audit|With a little patience|Before the deadline"""
 ENDS = """before the evening begins|without asking for help|because the budget is small|
 when the weather turns|so that nobody has to wait|after three short meetings|in order to save time|
 while others prepare the report|although the rules are strict|with surprising accuracy|
@@ -59,11 +57,11 @@ CHOICES = ("1", "2", "3", "4", "5", "yes", "no", "A", "B")
 FAVOURABLE = (0.01, 0.02, 0.10, 0.40, 0.45, 0.9, 0.08, 0.88, 0.1)
 UNFAVOURABLE = (0.42, 0.40, 0.12, 0.03, 0.01, 0.1, 0.88, 0.1, 0.88)
 LOGPROBS = [
-    [{"token": token, "logprob": log(p)} for token, p in zip(CHOICES, chances, strict=True)]
+    [{"token": token, "logprob": math.log(p)} for token, p in zip(CHOICES, chances, strict=True)]
     for chances in (FAVOURABLE, UNFAVOURABLE)
 ]
 FROM_ZERO = [  # where a prompt asks for 0, 1 or 2
-    [{"token": str(n), "logprob": log(p)} for n, p in enumerate(chances)]
+    [{"token": str(n), "logprob": math.log(p)} for n, p in enumerate(chances)]
     for chances in ((0.03, 0.15, 0.8), (0.6, 0.3, 0.08))
 ]
 

@@ -122,7 +122,7 @@ def test_an_answer_is_on_the_books_before_anybody_asks_by_what_name_it_was_serve
             return Reply("words", 5, 7, served="m-2027")
 
         async def choose(self, messages, options, *, step):
-            raise NotImplementedError
+            return Choice({}, 0.0, None)
 
     def kept_by_others(*_):
         raise StoreError("kept by another process")
