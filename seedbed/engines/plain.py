@@ -1,8 +1,8 @@
 """The plainest of answers, read without a parser: a status, a length, a body. aiohttp reads all others.
 
-Most answers of a model's server are so, and building parser, reader and header objects for one costs more than all else
-that is done to it. Nothing is lost by looking first: what is not plain, or not whole when the connection ends, is
-handed to aiohttp byte for byte.
+Most answers of a model's server are so, and need no parser, reader and header objects built for each
+(benchmarks/overhead.py shows the price). Nothing is lost by looking first: what is not plain, or not whole when the
+connection ends, is handed to aiohttp byte for byte.
 """
 
 from __future__ import annotations

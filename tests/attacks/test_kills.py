@@ -109,6 +109,16 @@ def never_half(name: str) -> Callable[[Path, object], None]:
     return sound
 
 
+def exporting(name: str) -> Deed:
+    return Deed(
+        grown,
+        command,
+        lambda folder: ["export", "desk", folder / name, "--home", folder / "home"],
+        lambda folder: (folder / name).read_bytes(),
+        never_half(name),
+    )
+
+
 VERSIONS = """
 SELECT version, parent, thresholds, v.samples, v.left_out, list(r.content ORDER BY sample_id) AS rows
 FROM versions v JOIN base.version_rows r USING (version) GROUP BY ALL ORDER BY version
@@ -120,20 +130,8 @@ SELECT (SELECT count(*) FROM calls WHERE response = repeat('words ', 50) AND ser
 """
 DEEDS = {
     "freeze": Deed(ungrown, frozen, lambda folder: [folder / "home"], of_store(VERSIONS)),
-    "export to JSONL": Deed(
-        grown,
-        command,
-        lambda folder: ["export", "desk", folder / "out.jsonl", "--home", folder / "home"],
-        lambda folder: (folder / "out.jsonl").read_bytes(),
-        never_half("out.jsonl"),
-    ),
-    "export to Parquet": Deed(
-        grown,
-        command,
-        lambda folder: ["export", "desk", folder / "out.parquet", "--home", folder / "home"],
-        lambda folder: (folder / "out.parquet").read_bytes(),
-        never_half("out.parquet"),
-    ),
+    "export to JSONL": exporting("out.jsonl"),
+    "export to Parquet": exporting("out.parquet"),
     "refilter": Deed(
         grown,
         command,
