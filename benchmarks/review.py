@@ -90,7 +90,15 @@ def fill(home: Path, samples: int) -> None:
     """A finished run of so many samples."""
     dice, store, size = random.Random(0), Store(home), 512
     targets = [("skills", f"branch_{n % 5}/leaf_{n}", samples // LEAVES, "") for n in range(LEAVES)]
-    begin(store, "benchmark", "benchmark", '{"curate": []}', {}, targets)
+    begin(
+        store,
+        "benchmark",
+        "benchmark",
+        '{"curate": []}',
+        {},
+        targets,
+        steps=[("critique", "critique", "judge", "revision")],
+    )
     for start in range(0, samples, size):
         rows = [sample(number, dice) for number in range(start, min(start + size, samples))]
         with store.writing() as db:

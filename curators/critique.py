@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import orjson
 from pydantic import Field
 
-from curators.revision import REVISE, Attempt, revise
+from curators.revision import REVISE, Attempt, revisable, revise
 from seedbed.engines import Engine, Engines, Sampling
 from seedbed.pairwise import COMPARE, RUBRIC, Criterion
 from seedbed.prompts import Prompts, PromptText, fence, render
@@ -141,7 +141,7 @@ class Look:
 async def critique(sample: Sample, engines: Engines, options: Critique) -> Verdict:
     """The critique first, then the score that follows from it; the critique is kept as the transcript."""
     first = await look(sample.content, engines.judge, options)
-    if options.revise_below is None or first.score >= options.revise_below or sample.kind == "preference":
+    if options.revise_below is None or first.score >= options.revise_below or not revisable(sample):
         # Always JSON of ours: a critique is what a model wrote, and might be JSON that passes for a transcript.
         told = orjson.dumps({"critique": first.said}).decode()
         return _verdict(first.score, options, first.call_ids, told)
@@ -166,7 +166,7 @@ def _verdict(
 
 async def look(content: Content, judge: Engine, options: Critique) -> Look:
     """The judge's critique of an answer, and the score that follows from it."""
-    question, answer = content.prompt(), content.answer
+    question, answer = content.prompt(), content.replies()[0]
     values = {"rubric": options.rubric, "question": question, "answer": answer}
     mark = fence(question + answer)
     asked = render(options.prompts.critique, mark=mark, reviews=REVIEWS, **values)

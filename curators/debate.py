@@ -9,13 +9,14 @@ where the one-token judge is unsure, contradicts itself, or is contradicted by a
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import orjson
 from pydantic import Field
 
-from curators.revision import REVISE, Attempt, revise
+from curators.revision import REVISE, Attempt, revisable, revise
 from seedbed.engines import Engine, Engines, Messages, Reply, Sampling
+from seedbed.kinds import KINDS
 from seedbed.pairwise import COMPARE, RUBRIC, Comparison, Criterion, both_orders, compare
 from seedbed.prompts import Prompts, PromptText, fence, render
 from seedbed.records import Content, Frozen, Revision, Sample, Verdict
@@ -181,7 +182,7 @@ async def debate(sample: Sample, engines: Engines, options: Debate) -> Verdict:
         return _verdict(hearing, ruling.mean, "keep", "")
     if ruling.winner == "tie":
         return _verdict(hearing, ruling.mean, "drop", "debate undecided")
-    no_edit = sample.kind == "preference" or not hearing.decisive  # nothing is known to mend it by
+    no_edit = not revisable(sample) or not hearing.decisive  # nothing is known to mend it by
     if no_edit or not await _mendable(hearing, engines.judge):
         return _verdict(hearing, ruling.mean, "drop", "debate lost")
     return await _revised(sample, hearing, engines)
@@ -190,9 +191,9 @@ async def debate(sample: Sample, engines: Engines, options: Debate) -> Verdict:
 async def opinion(sample: Sample, judge: Engine, options: Debate) -> Comparison:
     """The cheap judgement: is it good, and, asked the other way round, is it faulty; of a pair, in both orders."""
     content = sample.content
-    if sample.kind == "preference":
+    if KINDS[sample.kind].pair:
         criterion = Criterion("debate_opinion", options.rubric, options.prompts.compare)
-        return await compare(judge, content.prompt(), content.answer, content.rejected, criterion)
+        return await compare(judge, content.prompt(), *content.replies(), criterion)
     text = content.laid_out()
 
     def ask(claim: bool) -> Messages:
@@ -234,7 +235,7 @@ def checked(said: str, content: Content, number: int, side: str) -> Turn:
 
     The judge sees what was struck out, and no quotation mark but those around what was found.
     """
-    texts = [_folded(text) for text in (content.context, content.question, content.answer, content.rejected)]
+    texts = [_folded(text) for text in content.texts()]
     quotes, struck = list[str](), list[str]()
 
     def check(quote: re.Match[str]) -> str:
@@ -257,7 +258,7 @@ def _case(hearing: Hearing, in_front: bool) -> Messages:
     """The debate as the judge sees it: without the source text, and with either side as A, speaking first."""
     front, behind = ("for", "against") if in_front else ("against", "for")
     turns = sorted(hearing.turns, key=lambda turn: (turn.round, turn.side != front))
-    positions, text = _positions(hearing.content), hearing.content.model_copy(update={"context": ""}).laid_out()
+    positions, text = _positions(hearing.content), replace(hearing.content, context="").laid_out()
     values = {"first": positions[front], "second": positions[behind], "front": front, "text": text}
     mark = fence(text + "".join(turn.text for turn in turns))
     return render(hearing.options.prompts.rule, mark=mark, turns=tuple(turns), **values)

@@ -119,7 +119,7 @@ class Decontaminate(Frozen):
 async def decontaminate(sample: Sample, engines: Engines, options: Decontaminate) -> Verdict:
     """Drop a sample of which any text shares a passage with a benchmark; the passage is the transcript."""
     index, content = _index(options), sample.content
-    for text in filter(None, (content.question, content.answer, content.context, content.rejected)):
+    for text in content.texts():
         if match := index.find(text):
             name, passage = match
             reason = f"shares a passage with {name}"

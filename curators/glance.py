@@ -53,7 +53,7 @@ class Glance(Frozen):
 
 async def glance(sample: Sample, engines: Engines, options: Glance) -> Verdict:
     """The judge's P(yes), of a pair that of its chosen answer."""
-    content = sample.content.model_copy(update={"rejected": ""})
+    content = sample.content.alone()
     text = content.laid_out()
     values = {"rubric": options.rubric, "grounded": bool(content.context), "text": text}
     asked = render(options.prompts.glance, mark=fence(text), **values)

@@ -12,6 +12,7 @@ from typing import Literal
 import orjson
 
 from seedbed.engines import Engines, Sampling
+from seedbed.kinds import KINDS
 from seedbed.pairwise import Comparison, Criterion, compare
 from seedbed.prompts import fence, render
 from seedbed.records import Content, Revision, Sample, Verdict
@@ -60,7 +61,7 @@ class Attempt:
 
     def applied(self, content: Content) -> Content:
         """The content with the revised answer."""
-        return content.model_copy(update={"answer": self.answer})
+        return content.answered(self.answer)
 
     def facts(self) -> dict[str, object]:
         """The attempt as plain values, for the verdict's transcript."""
@@ -70,6 +71,12 @@ class Attempt:
             "outcome": self.outcome,
             "orders": [found.in_front, found.behind] if found else None,
         }
+
+
+def revisable(sample: Sample) -> bool:
+    """Whether there is one answer, in words: two are compared as they are, and a call of a tool is no prose."""
+    responses = sample.content.responses
+    return not KINDS[sample.kind].second and not any(one.tool_calls for one in responses)
 
 
 async def revise(content: Content, fault: str, engines: Engines, template: str, criterion: Criterion) -> Attempt:
@@ -94,12 +101,12 @@ def pair_of(sample: Sample, verdict: Verdict, sample_id: str) -> tuple[Sample, V
     revision = verdict.revision
     if revision is None:
         raise ValueError("only a verdict with a revision makes a pair")
-    content = sample.content.model_copy(update={"answer": revision.answer, "rejected": sample.content.answer})
+    content = sample.content.preferred(revision.answer)
     pair = sample.model_copy(
         update={
             "sample_id": sample_id,
             "kind": "preference",
-            "method": f"{sample.method}/{verdict.step}",
+            "derived": verdict.step,
             "content": content,
             "parents": (sample.sample_id,),
             "call_ids": (),

@@ -16,8 +16,9 @@ from typing import BinaryIO
 import orjson
 import pyarrow as pa
 
+from seedbed.conversation_json import content_of
 from seedbed.credentials import holds_key
-from seedbed.records import Content, Message
+from seedbed.records import Message
 
 Row = dict[str, list[Message]]
 Form = dict[str, tuple[tuple[str, str], ...]]
@@ -93,7 +94,7 @@ def rows_of(batches: Iterable[pa.RecordBatch | pa.Table], form: str) -> Iterator
 
 def row_of(sample: Mapping[str, str | None], form: str) -> Row:
     """A sample that fits the form, as its columns."""
-    content = Content(**{name: sample[name] or "" for name in _READ})
+    content = content_of(sample)
     said = {"prompt": content.prompt(), "answer": content.answer, "rejected": content.rejected}
     return {
         column: [Message(role=role, content=said[text]) for role, text in turns]

@@ -22,7 +22,7 @@ FIRST_ROWS = 16  # of a run that nobody previewed
 _LOOK = f"""
 WITH looked AS (
     SELECT sample_id, status, call_ids FROM base.samples WHERE run_id = $run
-    QUALIFY row_number() OVER (PARTITION BY position ORDER BY kind = 'preference') = 1  -- not the pair of a revision
+    QUALIFY row_number() OVER (PARTITION BY position ORDER BY derived <> '') = 1  -- not the pair of a revision
     ORDER BY position LIMIT $first),
 asked AS (
     SELECT unnest(call_ids) AS call_id FROM looked UNION

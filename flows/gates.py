@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from flows.plan import JudgeStep, Plot
 from seedbed.engines import Engines
+from seedbed.kinds import KINDS
 from seedbed.records import Sample, Verdict
 
 AGAIN = "-again"  # behind a step's name, in the verdicts of a second look
@@ -21,7 +22,7 @@ async def repassed(sample: Sample, judges: Sequence[JudgeStep], plot: Plot, engi
         said.append(_again(await step.method.judge(sample, engines, step.options), step.name))
         if not said[-1].keep:
             return said
-    if plot.generator.recheck and sample.kind != "preference":
+    if plot.generator.recheck and not KINDS[sample.kind].second:
         found = await plot.generator.recheck(sample, plot.leaf, engines, plot.options)
         said += [_again(verdict, verdict.step) for verdict in found]
     return said

@@ -277,7 +277,7 @@ def _revised(row: Judged, before: Sample, verdict: Verdict) -> Judged:
         return row
     pair, said = pair_of(before, verdict, derived_id(before.sample_id, verdict.step))
     if row.sample.status == "pending":
-        content = row.sample.content.model_copy(update={"answer": verdict.revision.answer})
+        content = row.sample.content.answered(verdict.revision.answer)
         row = row._replace(sample=row.sample.model_copy(update={"content": content}))
     else:  # too poor to keep even so, but the better of the two
         pair = pair.model_copy(update={"status": "kept"})

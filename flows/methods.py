@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -18,7 +18,9 @@ from curators.glance import Glance, glance
 from curators.rules import Rules, rules
 from curators.vote import Vote, vote
 from generators import knowledge, preferences, skills
-from seedbed.records import Draft, Kind, Leaf, Verdict
+from seedbed.records import Draft, Leaf, Verdict
+
+Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a step's transcripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +29,30 @@ class Generator:
 
     The options model has a field `per_leaf`: how many samples are wanted of each leaf. `recheck(sample, leaf, engines,
     options)` are those of its checks that an answer must pass again that was changed later. `steps` are the names under
-    which it asks models, for recipes that say how; None where it does not say.
+    which it asks models, for recipes that say how; None where it does not say. `tells` is what its transcripts tell.
     """
 
     options: type[BaseModel]
     leaves: Callable[[Sequence[Leaf], Any], list[Leaf]]
     make: Callable[..., Awaitable[Draft]]
-    kind: Kind = "instruction"
+    kind: str = "instruction"
     recheck: Callable[..., Awaitable[tuple[Verdict, ...]]] | None = None
     steps: tuple[str, ...] | None = None
+    tells: Tells = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
     """`judge(sample, engines, options)` looks at one sample. A `dear` one is not asked about what is settled before.
 
-    `steps` are the names under which it asks models, None where it does not say.
+    `steps` are the names under which it asks models, None where it does not say. `tells` is what its transcripts tell.
     """
 
     options: type[BaseModel]
     judge: Callable[..., Awaitable[Verdict]]
     dear: bool = False
     steps: tuple[str, ...] | None = None
+    tells: Tells = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ GENERATORS = {
         preferences.preference,
         "preference",
         steps=("context", "question", "question_check", "candidate", "preference"),
+        tells="pair",
     ),
 }
 JUDGES = {
@@ -97,7 +102,11 @@ JUDGES = {
     "decontaminate": Judge(Decontaminate, decontaminate, steps=()),
     "glance": Judge(Glance, glance, dear=True, steps=("glance",)),
     "critique": Judge(
-        Critique, critique, dear=True, steps=("critique", "critique_score", "revise", "revision_compare")
+        Critique,
+        critique,
+        dear=True,
+        steps=("critique", "critique_score", "revise", "revision_compare"),
+        tells="revision",
     ),
     "vote": Judge(Vote, vote, dear=True, steps=("vote_review", "vote")),
     "debate": Judge(
@@ -108,6 +117,7 @@ JUDGES = {
             *("debate_opinion", "debate_argument", "debate_ruling", "debate_decisive", "debate_mendable"),
             *("revise", "revision_compare"),
         ),
+        tells="debate",
     ),
 }
 SELECTORS: dict[str, type[BaseModel]] = {"exact_duplicates": ExactDuplicates, "coverage": Coverage}

@@ -86,6 +86,18 @@ class Plan:
         """(method, leaf, rows wanted, identity), in the plan's order."""
         return [(plot.method, plot.leaf.path, plot.wanted, plot.identity) for plot in self.plots.values()]
 
+    def steps(self) -> list[tuple[str, str, str, str]]:
+        """(name, method, role, what its transcripts tell) of all steps, in the recipe's order."""
+        tells = {plot.method: plot.generator.tells for plot in self.plots.values()}
+        found: list[tuple[str, str, str, str]] = []
+        found += [(name, step.name, "generator", tells.get(name, "")) for name, step in _named(self.recipe.generate)]
+        for part in self.curators:
+            if isinstance(part, str):
+                found.append((part, part, "selector", ""))
+            else:
+                found += [(judge.name, judge.curator, "judge", judge.method.tells) for judge in part]
+        return found
+
     @property
     def scope(self) -> list[tuple[str, str, str]]:
         """Where all rows of the recipe are, as (run, method, leaf): what earlier runs grew, then this one's own."""

@@ -162,7 +162,9 @@ async def _walk(
     watch: Watch | None,
 ) -> Outcome:
     recipe, run_id = plan.recipe, plan.run_id
-    begin(store, run_id, recipe.name, recipe.model_dump_json(), cards(engines), plan.targets, plan.preview)
+    begin(
+        store, run_id, recipe.name, recipe.model_dump_json(), cards(engines), plan.targets, plan.preview, plan.steps()
+    )
     ledger = Ledger(store, run_id, budget_of(recipe))
     progress = _progress(store, plan, ledger)
     given = recorded(engines, recipe, ledger, run_id)

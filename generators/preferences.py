@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Annotated, Literal
 
@@ -133,8 +133,9 @@ async def preference(unit: Unit, engines: Engines, options: Preferences) -> Draf
             made.call_ids += tuple(candidate.call_id for candidate in candidates if candidate.call_id)
             judged = _ranked if options.judge == "pairwise" else _rated
             ruling = await judged(made.content.prompt(), candidates, engines.judge, options)
-            texts = {"answer": candidates[ruling.chosen].text, "rejected": candidates[ruling.rejected].text}
-            made.content, made.author = made.content.model_copy(update=texts), candidates[ruling.chosen].model
+            chosen, rejected = candidates[ruling.chosen], candidates[ruling.rejected]
+            made.content = replace(made.content, answer=chosen.text, rejected=rejected.text)
+            made.author = chosen.model
             made.judged(ruling.verdict)
     return made.draft()
 

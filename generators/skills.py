@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pydantic import Field
@@ -175,7 +175,7 @@ async def _answer(made: Making, unit: Unit, engines: Engines, options: Skills, s
     sampling = Sampling(options.temperature, max_tokens=_rooms(leaf.seeds)["answer"])
     reply = await engines.model.chat(messages, sampling, step="answer", ordinal=unit.draw)
     made.heard(reply)
-    made.content = asked.model_copy(update={"answer": reply.words("answer")})
+    made.content = replace(asked, answer=reply.words("answer"))
     flaw = _answer_flaw(made.content, reply)
     made.judged(
         _fails("answer_check", flaw) if flaw else await check_answer(made.content, leaf, engines.judge, options)

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from seedbed.engines import EngineError, Reply
-from seedbed.records import Content, Draft, Kind, Verdict
+from seedbed.records import Content, Draft, Verdict
 from seedbed.replies import Unreadable
 
 _NOTHING = Content()
@@ -32,7 +32,7 @@ class Making:
     return made.draft()
     """
 
-    kind: Kind
+    kind: str
     parents: tuple[str, ...] = ()
     content: Content = _NOTHING
     verdicts: tuple[Verdict, ...] = ()

@@ -9,49 +9,22 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self, TypedDict
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, InstanceOf
 
+from seedbed.conversation import Content, Message, ToolCall, Turn
 from seedbed.normal_form import nfkc
 
+__all__ = ["Content", "Message", "ToolCall", "Turn"]
+
 Status = Literal["kept", "dropped", "failed", "pending"]
-Kind = Literal["instruction", "knowledge", "preference"]
-
-
-class Message(TypedDict):
-    """One turn of a chat."""
-
-    role: str
-    content: str
 
 
 class Frozen(BaseModel):
     """What every record of ours agrees on: no change after it is made, no field nobody knows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Content(Frozen):
-    """What a sample says. `context` is the text that the question is about, empty for free-standing tasks.
-
-    Of a preference, `answer` is the chosen one and `rejected` the other.
-    """
-
-    question: str = ""
-    answer: str = ""
-    context: str = ""
-    rejected: str = ""
-
-    def prompt(self) -> str:
-        """The user's turn: the context, if any, then the question."""
-        return f"{self.context}\n\n{self.question}" if self.context else self.question
-
-    def laid_out(self) -> str:
-        """All of it for a judge to read, each part under its name."""
-        answers = {"Answer 1": self.answer, "Answer 2": self.rejected} if self.rejected else {"Answer": self.answer}
-        parts = {"Text": self.context, "Request": self.question} if self.context else {"Request": self.question}
-        return "\n".join(f"{name}: {text}" for name, text in (parts | answers).items())
 
 
 class Revision(Frozen):
@@ -114,16 +87,18 @@ class Verdict(Frozen):
 class Sample(Frozen):
     """One row. `status` is pending until every check that concerns it has spoken.
 
-    Of a failed one, `reason` is short enough to group by, and `error` is all that is known: what was said, what to do.
+    `kind` is one of `seedbed.kinds`. `derived` is the step that made it of another sample, its parent; `source` is the
+    place that it grew in, where that is not its leaf. Of a failed one, `reason` is short enough to group by, and
+    `error` is all that is known: what was said, what to do.
     """
 
     sample_id: str
-    kind: Kind
+    kind: str
     method: str
     leaf: str
     ordinal: int
     attempt: int
-    content: Content
+    content: InstanceOf[Content]
     status: Status = "pending"
     step: str = ""
     reason: str = ""
@@ -131,6 +106,8 @@ class Sample(Frozen):
     call_ids: tuple[str, ...] = ()
     model: str = ""
     error: str = ""
+    derived: str = ""
+    source: str = ""
 
     @cached_property
     def text_hash(self) -> str:
@@ -240,7 +217,7 @@ class Draft:
     """
 
     content: Content
-    kind: Kind
+    kind: str
     verdicts: tuple[Verdict, ...] = ()
     parents: tuple[str, ...] = ()
     call_ids: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from seedbed.engines import ModelCard
-from seedbed.records import Content, Kind, Sample, Verdict
+from seedbed.records import Content, Sample, Verdict
 from seedbed.store import Store
 from seedbed.store.rows import Judged, judged_tables
 from seedbed.store.runs import announce, begin, end, finish_shard
@@ -15,6 +15,11 @@ from seedbed.store.versions import freeze
 
 WRITER = ModelCard("http", "writer-8b", "2026-05", "Apache-2.0")
 JUDGE = ModelCard("http", "judge-70b", "2026-01", "MIT")
+STEPS = [
+    ("preferences", "preferences", "generator", "pair"),
+    ("critique", "critique", "judge", "revision"),
+    ("debate", "debate", "judge", "debate"),
+]
 RECIPE = {
     "name": "desk",
     "model": {"engine": "http", "base_url": "http://10.1.2.3:8000/v1", "model": "writer-8b", "api_key_env": "DESK_KEY"},
@@ -27,7 +32,7 @@ RECIPE = {
 Row = tuple[Sample, Sequence[Verdict]]
 
 
-def sample(n: int, kind: Kind = "instruction", **given: str) -> Sample:
+def sample(n: int, kind: str = "instruction", **given: str) -> Sample:
     """Sample number `n`, kept unless it is said otherwise; texts and columns by name."""
     texts = {"question": f"Question {n}, is it “{n}”?", "answer": f"Answer {n}.\nSecond line, 中文 \U0001f600"}
     if kind == "preference":
@@ -35,7 +40,7 @@ def sample(n: int, kind: Kind = "instruction", **given: str) -> Sample:
     texts |= {name: given.pop(name) for name in ("question", "answer", "context", "rejected") if name in given}
     facts: dict[str, object] = {"status": "kept", "leaf": f"writing/{'letters' if n % 3 else 'poems'}", **given}
     base = {"sample_id": f"{n:020d}", "method": "skills", "ordinal": n, "attempt": 0, "model": WRITER.model}
-    return Sample.model_validate({**base, **facts, "kind": kind, "content": Content(**texts)})
+    return Sample.model_validate({**base, **facts, "kind": kind, "content": Content(**texts, rest=None)})
 
 
 def scored(score: float, call: str = "c") -> Verdict:
@@ -82,7 +87,7 @@ def stored(
     cards = dict(cards or {"model": WRITER, "judge": JUDGE})
     leaves = sorted({row.leaf for row, _ in known})
     targets = [("skills", leaf, 8, f"identity of {leaf}") for leaf in leaves]
-    begin(store, run_id, str(recipe["name"]), json.dumps(recipe), cards, targets)
+    begin(store, run_id, str(recipe["name"]), json.dumps(recipe), cards, targets, steps=STEPS)
     announce(store, run_id, [(0, 0, len(known))])
     judged = [Judged(at, row, tuple(said)) for at, (row, said) in enumerate(known)]
     with store.writing() as db:

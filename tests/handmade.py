@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from seedbed.records import Content, Kind, Sample, Verdict
+from seedbed.records import Content, Sample, Verdict
 from seedbed.store import Store
 from seedbed.store.filters import Filter
 from seedbed.store.order_schema import NEXT_ENTRY
@@ -19,11 +19,11 @@ NAMES = ("poor", "near", "good", "torn")
 SCORES = {"poor": 1.2, "near": 3.4, "good": 4.8, "torn": 3.0}
 
 
-def judged(number: int, leaf: str, name: str, kind: Kind = "instruction") -> Judged:
+def judged(number: int, leaf: str, name: str, kind: str = "instruction") -> Judged:
     """A sample of which `name` says how the scripted critique found it; a torn one was debated without a winner."""
     content = Content(question=f"{name} question {number}", answer=f"answer {number}")
     if kind == "preference":
-        content = content.model_copy(update={"rejected": f"worse answer {number}"})
+        content = replace(content, rejected=f"worse answer {number}")
     score = SCORES[name]
     critique = orjson.dumps({"critique": "It has a fault."}).decode()
     said = [
@@ -59,6 +59,11 @@ def add(store: Store, rows: list[Judged], run_id: str = "run1") -> None:
             "INSERT INTO base.runs "
             f"VALUES (?, 'hand', ?, '{{}}', false, 'done', '', now() AT TIME ZONE 'UTC', NULL, 0, 0, {NEXT_ENTRY})",
             [run_id, '{"curate": []}'],
+        )
+        db.execute(
+            "INSERT INTO base.steps VALUES ($run, 1, 'critique', 'critique', 'judge', 'revision'), "
+            "($run, 2, 'debate', 'debate', 'judge', 'debate')",
+            {"run": run_id},
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -189,7 +190,7 @@ def test_a_fault_that_can_be_mended_is_revised_and_the_revision_must_win_and_pas
 
 
 def test_of_a_pair_two_debaters_argue_for_one_answer_each():
-    content = CONTENT.model_copy(update={"rejected": "In 1810."})
+    content = replace(CONTENT, rejected="In 1810.")
     pair = SAMPLE.model_copy(update={"content": content, "kind": "preference"})
 
     def ruling(messages: Messages) -> Odds:

@@ -44,7 +44,7 @@ def options(folder: Path, **benchmarks: str) -> Decontaminate:
 
 
 def judged(options: Decontaminate, **texts: str):
-    content = Content(**{"question": "What is new?", "answer": "Nothing.", **texts})
+    content = Content(**{"question": "What is new?", "answer": "Nothing.", **texts}, rest=None)
     sample = Sample(sample_id="a", kind="instruction", method="skills", leaf="a", ordinal=0, attempt=0, content=content)
     engine = Scripted()
     verdict = asyncio.run(decontaminate(sample, Engines(engine, engine), options))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from seedbed.options_file import read_options_file
-from seedbed.records import Content, Kind
+from seedbed.records import Content
 from seedbed.store import Store
 from tests import test_run
 from tests.tiny_model import GOOD, text, tiny_model
@@ -164,7 +164,7 @@ def _rows(home: Path, read):
 
 
 def test_on_another_version_nothing_is_measured_whose_prompt_was_trained_on(place):
-    other: list[tuple[Kind, Content]] = [("preference", pair(n, asked)) for n in range(45) for asked in ("w0", "w1 w1")]
+    other: list[tuple[str, Content]] = [("preference", pair(n, asked)) for n in range(45) for asked in ("w0", "w1 w1")]
     home = shutil.copytree(place / "home", place / "two")
     grown(home, other, "other")
     found = told(seedbed("evaluate", place / "home/adapters/toy-v2-dpo", "other", "--json", home=home))

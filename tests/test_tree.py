@@ -46,7 +46,14 @@ def batch(made: list[Sample], **columns: object) -> pa.Table:
     plain = {"run_id": "run1", "split": "train", "scores": [], "review": "none", **columns}
     names = ("sample_id", "leaf", "method", "kind", "model")
     return pa.Table.from_pylist(
-        [{**{name: getattr(one, name) for name in names}, **one.content.model_dump(), **plain} for one in made]
+        [
+            {
+                **{name: getattr(one, name) for name in names},
+                **{name: getattr(one.content, name) for name in ("question", "answer", "context", "rejected")},
+                **plain,
+            }
+            for one in made
+        ]
     )
 
 

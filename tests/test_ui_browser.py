@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psutil
@@ -70,7 +71,7 @@ def home(tmp_path_factory):
     rows += [judged(100 + n, "leaf/<b>pairs</b>", NAMES[n % 4], "preference") for n in range(10)]
     for n, row in enumerate(rows):
         pair = row.sample.kind == "preference"
-        content = texts.model_copy(update={"answer": f"{texts.answer} {n}", "rejected": f"Worse {n}." if pair else ""})
+        content = replace(texts, answer=f"{texts.answer} {n}", rejected=f"Worse {n}." if pair else "")
         rows[n] = row._replace(sample=row.sample.model_copy(update={"content": content}))
     add(store, rows)
     with store.writing() as db:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from seedbed.records import Content, Kind, Sample
+from seedbed.records import Content, Sample
 from seedbed.store import Store
 from seedbed.store.reviews import Event, record
 from seedbed.store.rows import Judged, add_tables, judged_tables
@@ -25,7 +25,7 @@ FAST = {
 }
 
 
-def grown(home: Path, contents: list[tuple[Kind, Content]], name: str = "toy") -> str:
+def grown(home: Path, contents: list[tuple[str, Content]], name: str = "toy") -> str:
     """A version of samples (kind and content) over four leaves, as a run would have left them."""
     store, run_id = Store(home), f"run-{name}"
     targets = [("hand", f"leaf{n}", len(contents), "") for n in range(4)]
@@ -62,7 +62,7 @@ def pair(n: int, asked: str = "w0") -> Content:
 def preferences(home: Path) -> str:
     """Eighty good pairs, and seven rows that no DPO should see."""
     long = text(1, n=45)
-    bad: list[tuple[Kind, Content]] = [
+    bad: list[tuple[str, Content]] = [
         ("preference", Content(question="w1 w2", answer=long, rejected="w1")),
         ("instruction", Content(question="w3 w4", answer="w5")),
         *[("preference", Content(question=f"w7 w{n}", answer="w5 w6", rejected="w9")) for n in range(5)],

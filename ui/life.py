@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import orjson
 import streamlit as st
 
+from seedbed.kinds import EVERY_DECISION
 from seedbed.standing import counted
 from seedbed.store import Store
 from seedbed.store.lineage import Life, Row, calls
-from seedbed.store.reviews import EVERY_DECISION
 from seedbed.transcripts import Compared, Orders, Transcript, read
 from ui.safe import Html, bullets, draw, line, stacked, struck, table, titled, words
 

@@ -21,7 +21,7 @@ WITH stored AS (SELECT run_id, count(*) AS n FROM base.samples GROUP BY run_id),
 announced AS (SELECT run_id, sum(n) FILTER (done) AS n FROM base.shards GROUP BY run_id),
 aimless AS (  -- a leaf, or all, without the number of rows wanted of it
     SELECT run_id FROM base.samples s ANTI JOIN base.targets t
-        ON t.run_id = s.run_id AND t.method = split_part(s.method, '/', 1) AND t.leaf = s.leaf
+        ON t.run_id = s.run_id AND t.method = s.method AND t.leaf = s.leaf
     UNION SELECT run_id FROM base.runs WHERE status NOT IN ('done', 'short')),
 unjudged AS (SELECT run_id FROM base.samples ANTI JOIN base.verdicts USING (run_id, sample_id)
              WHERE status IN ('kept', 'dropped')),

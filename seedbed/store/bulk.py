@@ -68,7 +68,7 @@ def decide(store: Store, reviewer: str, found: Filter, action: str, expected: Me
             "INSERT INTO base.reviews "
             f"SELECT left(md5(concat($batch, run_id, sample_id)), 16), run_id, sample_id, {HASH}, $who, "
             "$action, NULL, '', '', NULL, $batch, '', now() AT TIME ZONE 'UTC', "
-            f"{NEXT_REVIEW} + row_number() OVER () - 1 "
+            f"{NEXT_REVIEW} + row_number() OVER () - 1, '' "
             f"FROM base.samples SEMI JOIN ({rows.sql}) USING (run_id, sample_id)",
             rows.values | {"batch": batch, "who": named(reviewer), "action": action},
         )

@@ -4,6 +4,7 @@ People go before judges and judges in the order of their steps. A pair that came
 answer as the chosen one, so what was said of that sample afterwards is said of the pair.
 """
 
+from seedbed.kinds import PAIRS, TWOFOLD, sql_list
 from seedbed.store.reviews import HASH
 
 # What Python's split() takes for white space, but the plain space, in RE2's words. Single plain spaces are left alone
@@ -11,29 +12,35 @@ from seedbed.store.reviews import HASH
 _WHITE = r"\t-\r\x1c-\x1f\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}"
 
 
+METHOD = "CASE WHEN s.derived = '' THEN s.method ELSE s.method || '/' || s.derived END"  # as views tell it
+
+
 def folded(text: str) -> str:
     """The SQL of `" ".join(text.split())`."""
     return f"trim(regexp_replace({text}, ' ?[{_WHITE}][ {_WHITE}]*|  [ {_WHITE}]*', ' ', 'g'))"
 
 
+CALLS = "((rest->'responses')->0->'tool_calls') IS NOT NULL"  # the answer is a call of tools, with words or without
+
+
 def _whole(answer: str, rejected: str) -> str:
     """The SQL of whether there is anything to train on: an answer, and of a pair two different ones."""
     return (
-        f"(regexp_matches({answer}, '[^ {_WHITE}]') AND (kind <> 'preference' "
+        f"((regexp_matches({answer}, '[^ {_WHITE}]') OR {CALLS}) AND (kind NOT IN {sql_list(TWOFOLD)} "
         f"OR {folded(rejected)} NOT IN ('', {folded(answer)})))"
     )
 
 
 CANDIDATES = f"""
 CREATE OR REPLACE TEMP TABLE temp.candidates AS
-SELECT s.run_id, s.sample_id, s.method, s.leaf, s.kind, s.status, s.step, s.reason, s.parents[1] AS parent,
+SELECT s.run_id, s.sample_id, {METHOD} AS method, s.derived, s.leaf, s.kind, s.status, s.step, s.reason, s.parents[1] AS parent,
        row_number() OVER (ORDER BY r.entry, s.position, s.sample_id) AS place,
        {_whole("s.answer", "s.rejected")} AS whole
 FROM base.samples s JOIN base.runs r USING (run_id)
 """
 FROM_SCOPE = """
 SEMI JOIN (SELECT unnest($runs) AS run_id, unnest($methods) AS method, unnest($leaves) AS leaf) scope
-    ON s.run_id = scope.run_id AND split_part(s.method, '/', 1) = scope.method AND s.leaf = scope.leaf
+    ON s.run_id = scope.run_id AND s.method = scope.method AND coalesce(nullif(s.source, ''), s.leaf) = scope.leaf
 """
 FROM_PARENT = """
 SEMI JOIN base.version_rows p ON p.version = $parent AND s.run_id = p.run_id AND s.sample_id = p.sample_id
@@ -43,7 +50,7 @@ SEMI JOIN base.version_rows p ON p.version = $parent AND s.run_id = p.run_id AND
 PEOPLE = f"""
 CREATE OR REPLACE TEMP TABLE temp.people AS
 WITH seen AS (
-    SELECT run_id, sample_id, base.samples.kind, answer, rejected, {HASH} AS content_hash
+    SELECT run_id, sample_id, base.samples.kind, answer, rejected, rest, {HASH} AS content_hash
     FROM temp.candidates JOIN base.samples USING (run_id, sample_id)
     WHERE sample_id IN (SELECT sample_id FROM base.reviews)),
 votes AS (
@@ -54,7 +61,7 @@ ranked AS (
            lead(n) OVER (PARTITION BY run_id, sample_id ORDER BY n DESC) AS next
     FROM votes),
 edits AS (
-    SELECT seen.run_id, seen.sample_id, kind, answer, rejected, arg_max(r.edit, r.entry) AS edit,
+    SELECT seen.run_id, seen.sample_id, kind, answer, rejected, rest, arg_max(r.edit, r.entry) AS edit,
            arg_max(r.review_id, r.entry) AS review_id
     FROM seen JOIN reviews r ON r.sample_id = seen.sample_id AND r.content_hash = seen.content_hash
     WHERE r.action = 'edit' AND NOT r.undone GROUP BY ALL),
@@ -83,11 +90,11 @@ ruled AS (
     FROM base.verdicts v SEMI JOIN temp.candidates USING (run_id, sample_id)
     LEFT JOIN cuts ON v.step IN (cuts.step, cuts.step || '-again')),  -- a second look at words that were changed
 heard AS (
-    SELECT run_id, sample_id, sample_id AS judged, -1 AS since FROM temp.candidates WHERE NOT contains(method, '/')
+    SELECT run_id, sample_id, sample_id AS judged, -1 AS since FROM temp.candidates WHERE derived = ''
     UNION ALL
     SELECT c.run_id, c.sample_id, c.parent, r.n FROM temp.candidates c JOIN ruled r
-        ON r.run_id = c.run_id AND r.sample_id = c.parent AND r.step = split_part(c.method, '/', -1) AND r.kept_then
-    WHERE contains(c.method, '/')),
+        ON r.run_id = c.run_id AND r.sample_id = c.parent AND r.step = c.derived AND r.kept_then
+    WHERE c.derived <> ''),
 against AS (
     SELECT h.run_id, h.sample_id, arg_min(r.step, r.n) AS step, arg_min(r.reason, r.n) AS reason
     FROM heard h JOIN ruled r ON r.run_id = h.run_id AND r.sample_id = h.judged AND r.n > h.since
@@ -146,14 +153,14 @@ LEFT JOIN targets t ON t.method = w.method AND t.leaf = w.leaf
 """
 
 # A revision goes in only where nobody decided on the first answer or edited it: a review holds for what was seen.
-FROZEN = """
+FROZEN = f"""
 SELECT $version, CASE WHEN c.kept THEN row_number() OVER (PARTITION BY c.kept ORDER BY c.place) - 1 END, c.run_id,
        c.sample_id, c.kept, c.step, c.reason, c.review_ids,
-       CASE WHEN c.decision = 'rejected' AND s.kind = 'preference'
-            THEN json_merge_patch(coalesce(c.edit, '{}'), to_json({answer: coalesce(c.edit->>'rejected', s.rejected),
-                                                    rejected: coalesce(c.edit->>'answer', s.answer)}))
+       CASE WHEN c.decision = 'rejected' AND s.kind IN {sql_list(PAIRS)}
+            THEN json_merge_patch(coalesce(c.edit, '{{}}'), to_json({{answer: coalesce(c.edit->>'rejected', s.rejected),
+                                                    rejected: coalesce(c.edit->>'answer', s.answer)}}))
             WHEN c.kept AND c.revision IS NOT NULL AND c.edit IS NULL AND c.decision IS NULL
-            THEN to_json({answer: c.revision})
+            THEN to_json({{answer: c.revision}})
             ELSE c.edit END
 FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id)
 """

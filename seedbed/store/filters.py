@@ -77,6 +77,7 @@ STATES = {
     "flagged": "m.flagged",
     "skipped": "m.skipped AND NOT coalesce(p.mine, false)",
 }
+ANSWERED = "answer <> '' OR ((rest->'responses')->0->'tool_calls') IS NOT NULL"  # in words or by a call of tools
 EQUAL = {"kind": "s.kind", "status": "s.status", "step": "s.step", "reason": "s.reason"}  # by field of the filter
 
 PEOPLE = """
@@ -129,7 +130,7 @@ def matching(found: Filter, reviewer: str) -> Matching:
         parts.append(PEOPLE)
         joins += ["LEFT JOIN people p USING (run_id, sample_id)", "LEFT JOIN marks m USING (run_id, sample_id)"]
     if found.whole:
-        where.append("s.answer <> '' AND s.status IN ('kept', 'dropped')")
+        where.append(f"({ANSWERED}) AND s.status IN ('kept', 'dropped')")
     columns = "s.run_id, s.sample_id, s.position, s.kind, s.leaf, s.status, s.step, s.reason"
     tables = f"FROM chosen s {' '.join(joins)}"
     return Matching(f"WITH {', '.join(parts)} SELECT {columns} {tables} WHERE {' AND '.join(where)}", values)
@@ -176,7 +177,7 @@ def holds(store: Store, scope: Scope) -> bool:
     if scope.version:
         sql = "SELECT 1 AS n FROM base.version_rows WHERE version = ? AND kept LIMIT 1"
     else:
-        sql = "SELECT 1 AS n FROM base.samples WHERE run_id = ? AND answer <> '' LIMIT 1"
+        sql = f"SELECT 1 AS n FROM base.samples WHERE run_id = ? AND ({ANSWERED}) LIMIT 1"
     return bool(store.rows(sql, [scope.version or scope.run]))
 
 
@@ -231,7 +232,7 @@ def _text(found: Filter) -> tuple[list[str], dict[str, object]]:
     words: Sequence[str] = found.text.lower().split()[:MOST_WORDS]
     if not words:
         return [], {}
-    text = "lower(concat_ws(' ', s.question, s.context, s.answer, s.rejected))"
+    text = "lower(concat_ws(' ', s.question, s.context, s.answer, s.rejected, s.rest))"
     all_occur = " AND ".join(f"contains({text}, $word_{n})" for n in range(len(words)))
     values: dict[str, object] = {f"word_{n}": word for n, word in enumerate(words)}
     return [f"(starts_with(s.sample_id, $word_0) OR ({all_occur}))"], values

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import orjson
 from duckdb import DuckDBPyConnection
 
+from seedbed.kinds import EVERY_DECISION, KINDS
 from seedbed.store.queue import Key
-from seedbed.store.reviews import EVERY_DECISION, HASH, ORDERS, TEXTS, Event, Seen, named, record_all
+from seedbed.store.reviews import HASH, ORDERS, TEXTS, Event, Seen, named, record_all
 from seedbed.store.store import Store
 
 MINUTES = 10.0
@@ -48,7 +49,7 @@ class Item:
     @property
     def pair(self) -> bool:
         """Whether two answers are to be compared."""
-        return self.kind == "preference"
+        return KINDS[self.kind].pair
 
     @property
     def decided(self) -> bool:
@@ -190,7 +191,7 @@ def _item(db: DuckDBPyConnection, reviewer: str, key: Key, order: str) -> Item:
     mine = [(action, note) for _, who, action, _, note in said if who == reviewer]
     return Item(
         *(key, kind, method, leaf, stored, stored | orjson.loads(edit), edited_by),
-        order if kind == "preference" else "",
+        order if KINDS[kind].pair else "",
         tuple(dict.fromkeys(action for action, _ in mine if action in _MINE)),
         tuple(note for _, note in mine if note),
         Seen(kind, content_hash, edit_id),

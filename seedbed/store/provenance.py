@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import orjson
 import pyarrow as pa
 
+from seedbed.store.choice import METHOD
 from seedbed.store.store import Store
 from seedbed.store.versions import version_batches
 
@@ -49,9 +50,9 @@ SELECT coalesce(seen.step, gone.step) AS step, coalesce(judged, 0) AS judged, co
 FROM seen FULL JOIN gone USING (step) ORDER BY judged DESC, seen.n, step, left_out DESC, reason
 """
 
-LEAVES = """
+LEAVES = f"""
 WITH rows AS (
-    SELECT s.method, s.leaf, r.kept, r.reason, s.status FROM base.version_rows r
+    SELECT {METHOD} AS method, s.leaf, r.kept, r.reason, s.status FROM base.version_rows r
     JOIN base.samples s USING (run_id, sample_id) WHERE r.version = $version),
 targets AS (
     SELECT method, leaf, arg_max(target, entry) AS target FROM base.targets JOIN base.runs USING (run_id)

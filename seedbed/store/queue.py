@@ -16,7 +16,7 @@ LENGTH = 200
 # How far each row is from being judged otherwise, in spreads of its step's scores: a tie of a pair is no distance.
 DOUBT = """
 ruled AS (
-    SELECT v.*, m.kind = 'preference' AND v.step = 'preference' AS pair
+    SELECT v.*, v.step = 'preference' AS pair
     FROM base.verdicts v JOIN matching m ON v.run_id = m.run_id AND v.sample_id = m.sample_id
     WHERE v.score IS NOT NULL OR v.model <> ''),
 spreads AS (SELECT step, nullif(stddev_pop(score), 0) AS spread FROM ruled GROUP BY step),

@@ -14,14 +14,12 @@ import orjson
 from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
+from seedbed.kinds import KINDS
 from seedbed.store.order_schema import NEXT_REVIEW
 from seedbed.store.store import Store
 
-HASH = "md5(concat_ws(chr(31), question, context, answer, rejected))"
+HASH = "md5(concat_ws(chr(31), question, context, answer, rejected, rest))"
 ORDERS = ("chosen-first", "rejected-first")
-DECISIONS = {"preference": ("chosen", "rejected", "tie")}  # by kind; of all other kinds:
-KEEP_OR_DROP = ("keep", "drop", "unsure")
-EVERY_DECISION = (*KEEP_OR_DROP, *DECISIONS["preference"])
 EVENTS = ("skip", "edit", "flag", "note")
 TEXTS = ("question", "context", "answer", "rejected")
 
@@ -39,7 +37,7 @@ class Seen:
 class Event:
     """One thing a reviewer did to one sample. `edit` holds the texts that changed; `seconds` it was looked at.
 
-    `seen` is what was on the screen; left out, it is looked up.
+    `seen` is what was on the screen; left out, it is looked up. `queue_order` is the order of the queue.
     """
 
     run_id: str
@@ -50,6 +48,7 @@ class Event:
     shown_order: str = ""
     seconds: float | None = None
     seen: Seen | None = None
+    queue_order: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +84,11 @@ def record_all(db: DuckDBPyConnection, reviewer: str, events: Sequence[Event]) -
             _check_edit(db, event, seen)
         db.execute(
             "INSERT INTO base.reviews VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', now() AT TIME ZONE 'UTC', "
-            f"{NEXT_REVIEW})",
+            f"{NEXT_REVIEW}, ?)",
             [
                 *(review_id, event.run_id, event.sample_id, seen.content_hash, named(reviewer), event.action),
                 orjson.dumps(dict(event.edit)).decode() if event.edit else None,
-                *(event.note, event.shown_order, event.seconds),
+                *(event.note, event.shown_order, event.seconds, event.queue_order),
             ],
         )
     return ids
@@ -111,7 +110,7 @@ def undo(store: Store, reviewer: str) -> Undone | None:
         [(review_id, batch, run_id, sample_id, action)] = found
         db.execute(
             "INSERT INTO base.reviews SELECT ?, ?, ?, '', ?, 'undo', NULL, '', '', NULL, '', ?, "
-            f"now() AT TIME ZONE 'UTC', {NEXT_REVIEW}",
+            f"now() AT TIME ZONE 'UTC', {NEXT_REVIEW}, ''",
             [uuid.uuid4().hex[:16], run_id, sample_id, reviewer.strip(), batch or review_id],
         )
         [(n,)] = db.execute("SELECT count(*) FROM base.reviews WHERE batch = ? AND batch <> ''", [batch]).fetchall()
@@ -130,7 +129,7 @@ def named(reviewer: str) -> str:
 
 def actions(kind: str) -> tuple[str, ...]:
     """The decisions that fit a sample of this kind."""
-    return DECISIONS.get(kind, KEEP_OR_DROP)
+    return KINDS[kind].decisions
 
 
 def _look(db: DuckDBPyConnection, event: Event) -> Seen:

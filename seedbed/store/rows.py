@@ -10,6 +10,7 @@ from typing import NamedTuple
 import duckdb
 import pyarrow as pa
 
+from seedbed.conversation_json import rest_json
 from seedbed.journal_line import LONGEST
 from seedbed.literal_path import AS_IT_IS, literal
 from seedbed.records import Sample, Verdict
@@ -48,6 +49,7 @@ SAMPLES = pa.schema(
     + [(name, pa.string()) for name in ("status", "step", "reason", "question", "answer", "context")]
     + [("parents", _IDS), ("call_ids", _IDS), ("model", pa.string()), ("text_hash", pa.string())]
     + [("created_at", pa.timestamp("us")), ("rejected", pa.string()), ("error", pa.string())]
+    + [("rest", pa.string()), ("derived", pa.string()), ("source", pa.string()), ("row_key", pa.uint64())]
 )
 VERDICTS = pa.schema(
     [(name, pa.string()) for name in ("run_id", "sample_id", "step", "curator")]
@@ -85,12 +87,16 @@ class CallRow(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A sample at its place in the plan, with everything that was said of it and the pairs that came of revising it."""
+    """A sample at its place in the plan, with everything that was said of it and the pairs that came of revising it.
+
+    `key` is what exact duplicates are told by, None where nobody asked.
+    """
 
     position: int
     sample: Sample
     verdicts: tuple[Verdict, ...]
     pairs: tuple[tuple[Sample, Verdict], ...] = ()
+    key: int | None = None
 
 
 def load_calls(connection: duckdb.DuckDBPyConnection, segment: Path, loaded_before: bool = False) -> int:
@@ -156,6 +162,7 @@ def _sample_row(run_id: str, row: Judged, now: int) -> tuple[object, ...]:
         (run_id, s.sample_id, row.position, s.kind, s.method, s.leaf, s.ordinal, s.attempt)
         + (s.status, s.step, s.reason, text.question, text.answer, text.context)
         + (s.parents, s.call_ids, s.model, s.text_hash, now, text.rejected, s.error)
+        + (rest_json(text.rest), s.derived, s.source, row.key)
     )
 
 

@@ -35,7 +35,7 @@ tried AS (
     SELECT method, leaf, ordinal, attempt, status = 'kept' AS kept,
            status = 'failed' AND starts_with(reason, $engine) AS silent,
            silent AND NOT starts_with(reason, $nobody) AS broken
-    FROM base.samples WHERE run_id = $run AND NOT contains(method, '/')),
+    FROM base.samples WHERE run_id = $run AND derived = ''),
 rows AS (
     SELECT *, silent AND count(*) FILTER (broken) OVER (PARTITION BY method, leaf, ordinal) < $last AS unanswered
     FROM tried)
@@ -50,9 +50,11 @@ def begin(
     models: dict[str, ModelCard],
     targets: Sequence[tuple[str, str, int, str]],
     preview: bool = False,
+    steps: Sequence[tuple[str, str, str, str]] = (),
 ) -> None:
-    """Enter a run, or take it up again; targets are (method, leaf, rows wanted, identity of the work).
+    """Enter a run, or take it up again.
 
+    Targets are (method, leaf, rows wanted, identity of the work), steps (name, method, role, what transcripts tell).
     A damaged one begins anew under its old entry: what is recorded of its calls makes its rows again.
     """
     cards = {role: {name: getattr(card, name) for name in card.__slots__} for role, card in models.items()}
@@ -67,7 +69,7 @@ def begin(
         db.execute("UPDATE base.runs SET status = 'running', message = '' WHERE run_id = ?", [run_id])
         if known and known != [(DAMAGED,)]:
             return
-        for table in ("targets", "shards", "samples", "verdicts"):
+        for table in ("targets", "shards", "samples", "verdicts", "steps"):
             db.execute(f"DELETE FROM base.{table} WHERE run_id = ?", [run_id])
         db.execute(
             "UPDATE base.runs SET recipe = ?, recipe_json = ?, models = ?, preview = ? WHERE run_id = ?",
@@ -77,6 +79,8 @@ def begin(
             "INSERT INTO base.targets SELECT ?, unnest(?), unnest(?), unnest(?), unnest(?)",
             [run_id, *map(list, zip(*targets, strict=True))],
         )
+        for n, step in enumerate(steps, start=1):
+            db.execute("INSERT INTO base.steps VALUES (?, ?, ?, ?, ?, ?)", [run_id, n, *step])
 
 
 def end(store: Store, run_id: str, status: str, message: str, seconds: float, replayed: int) -> None:

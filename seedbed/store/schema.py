@@ -5,6 +5,7 @@ Times are UTC. `position` is a row's place in its run's plan: it decides which o
 """
 
 from seedbed.store.answers_schema import ANSWERS
+from seedbed.store.conversation_schema import CONVERSATIONS, TELLING
 from seedbed.store.curation_schema import CURATION
 from seedbed.store.order_schema import ORDER
 
@@ -146,4 +147,5 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("costs", COSTS),
     ("order", ORDER),
     ("answers", ANSWERS),
+    ("conversations", CONVERSATIONS + TELLING),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -63,7 +64,7 @@ def made(method, leaf, options):
     return lambda engines: method(Unit("r", "m", leaf, 0, 0), engines, options)
 
 
-PAIR = CONTENT.model_copy(update={"rejected": "In 1810."})
+PAIR = replace(CONTENT, rejected="In 1810.")
 
 
 @pytest.mark.parametrize(

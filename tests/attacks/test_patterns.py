@@ -11,6 +11,7 @@ import time
 import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -113,7 +114,7 @@ def test_every_pattern_of_every_module_is_linear_in_what_it_reads():
 def of_both(check: Callable[[Content, rules.Rules], object]) -> Callable[[str], object]:
     """A check of the rules over a text as the question, the answer and the context."""
     return lambda text: [
-        check(CONTENT.model_copy(update=parts), SHORT)
+        check(replace(CONTENT, **parts, rest=None), SHORT)
         for parts in ({"question": text}, {"answer": text, "context": text})
     ]
 
