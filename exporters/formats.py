@@ -34,7 +34,7 @@ FORMATS: dict[str, Form] = {  # column -> its turns in order, as (role, which te
     },
 }
 _SHOWN = 5
-_READ = ["question", "answer", "context", "rejected"]
+_READ = ["question", "answer", "context", "rejected", "rest"]
 _GROUP = 1000  # rows of one row group: what a reader of a single page must load
 
 
@@ -68,7 +68,8 @@ def export(batches: Iterable[pa.RecordBatch | pa.Table], path: Path, form: str) 
 def without_keys(batches: Iterable[pa.Table], keys: Sequence[str]) -> Iterator[pa.Table]:
     """The same batches, none with a key in use. Raises ValueError at the first that has one, naming the samples."""
     for batch in batches:
-        rows = batch.select(["sample_id", *_READ]).to_pylist() if keys else []
+        texts = [name for name in _READ if name in batch.column_names]
+        rows = batch.select(["sample_id", *texts]).to_pylist() if keys else []
         if found := [row["sample_id"] for row in rows if _holds_any(row, keys)]:
             more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
             raise ValueError(
@@ -79,7 +80,7 @@ def without_keys(batches: Iterable[pa.Table], keys: Sequence[str]) -> Iterator[p
 
 
 def _holds_any(row: Mapping[str, str | None], keys: Sequence[str]) -> bool:
-    text = "\n".join(row[name] or "" for name in _READ).encode()
+    text = "\n".join(row.get(name) or "" for name in _READ).encode()
     return any(holds_key(text, key) for key in keys)
 
 
@@ -87,7 +88,11 @@ def rows_of(batches: Iterable[pa.RecordBatch | pa.Table], form: str) -> Iterator
     """The samples that fit the form, as its columns."""
     for batch in batches:
         for start in range(0, batch.num_rows, _GROUP):
-            for sample in batch.select(["kind", *_READ]).slice(start, _GROUP).to_pylist():
+            for sample in (
+                batch.select([name for name in ("kind", *_READ) if name in batch.column_names])
+                .slice(start, _GROUP)
+                .to_pylist()
+            ):
                 if (sample["kind"] == "preference") == (form == "preference"):
                     yield row_of(sample, form)
 

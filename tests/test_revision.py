@@ -65,7 +65,7 @@ def test_a_revision_that_wins_takes_the_answers_place_and_makes_a_pair():
     assert facts["outcome"] == "won" and facts["fixed"] and not facts["broken"]
     pair, said = pair_of(SAMPLE, verdict, "2")
     assert (pair.content.answer, pair.content.rejected, pair.kind) == (REVISED, "Ice.", "preference")
-    assert pair.parents == ("1",) and pair.method == "skills/critique" and said.score == pytest.approx(0.8)
+    assert pair.parents == ("1",) and pair.derived == "critique" and said.score == pytest.approx(0.8)
 
 
 def test_a_revision_that_loses_changes_nothing_and_what_it_broke_is_told():

@@ -52,7 +52,7 @@ FROM mine JOIN numbered USING (prompt) ORDER BY place
 BATCH = """
 SELECT run_id, sample_id, kind, method, leaf, model, coalesce(r.content->>'context', s.context) AS context,
        coalesce(r.content->>'question', s.question) AS question, coalesce(r.content->>'answer', s.answer) AS answer,
-       coalesce(r.content->>'rejected', s.rejected) AS rejected
+       coalesce(r.content->>'rejected', s.rejected) AS rejected, s.rest, s.parents, s.source
 FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id)
 WHERE version = $version AND kept AND place BETWEEN $first AND $last AND s.rowid BETWEEN $low AND $high ORDER BY place
 """
