@@ -118,13 +118,21 @@ class Decontaminate(Frozen):
 
 async def decontaminate(sample: Sample, engines: Engines, options: Decontaminate) -> Verdict:
     """Drop a sample of which any text shares a passage with a benchmark; the passage is the transcript."""
+    return compared(sample, options)
+
+
+_CLEAN = Verdict(step=STEP, curator=STEP, keep=True)
+
+
+def compared(sample: Sample, options: Decontaminate) -> Verdict:
+    """What the comparison with the benchmarks says of a sample."""
     index, content = _index(options), sample.content
     for text in content.texts():
         if match := index.find(text):
             name, passage = match
             reason = f"shares a passage with {name}"
             return Verdict(step=STEP, curator=STEP, keep=False, reason=reason, transcript=passage)
-    return Verdict(step=STEP, curator=STEP, keep=True)
+    return _CLEAN
 
 
 @dataclass(frozen=True, slots=True)

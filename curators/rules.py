@@ -307,7 +307,15 @@ CHECKS = (empty, broken_characters, length, refusal, role_tokens, leaked_prompt,
 
 async def rules(sample: Sample, engines: Engines, options: Rules) -> Verdict:
     """The first check that fails gives the reason; no model is asked."""
+    return ruled(sample, options)
+
+
+_PASSED = Verdict(step="rules", curator="rules", keep=True)
+
+
+def ruled(sample: Sample, options: Rules) -> Verdict:
+    """What the checks say of a sample."""
     for check in CHECKS:
         if reason := check(sample.content, options):
             return Verdict(step="rules", curator="rules", keep=False, reason=reason)
-    return Verdict(step="rules", curator="rules", keep=True)
+    return _PASSED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -12,13 +13,14 @@ from pydantic import BaseModel
 from curators.coverage import Coverage
 from curators.critique import Critique, critique
 from curators.debate import Debate, debate
-from curators.decontaminate import Decontaminate, decontaminate
+from curators.decontaminate import Decontaminate, compared, decontaminate
 from curators.exact_duplicates import ExactDuplicates
 from curators.glance import Glance, glance
-from curators.rules import Rules, rules
+from curators.rules import Rules, ruled, rules
 from curators.vote import Vote, vote
-from generators import knowledge, preferences, skills
-from seedbed.records import Draft, Leaf, Verdict
+from generators import knowledge, preferences, rows, skills
+from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
+from seedbed.sources import Source
 
 Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a step's transcripts
 
@@ -30,6 +32,8 @@ class Generator:
     The options model has a field `per_leaf`: how many samples are wanted of each leaf. `recheck(sample, leaf, engines,
     options)` are those of its checks that an answer must pass again that was changed later. `steps` are the names under
     which it asks models, for recipes that say how; None where it does not say. `tells` is what its transcripts tell.
+    `at_once` is `make` of one that asks no model: a plain function of a unit and the options.
+    `source(options, folder)` opens the rows that it takes in, where it does.
     """
 
     options: type[BaseModel]
@@ -39,6 +43,8 @@ class Generator:
     recheck: Callable[..., Awaitable[tuple[Verdict, ...]]] | None = None
     steps: tuple[str, ...] | None = None
     tells: Tells = ""
+    at_once: Callable[[Unit, Any], Draft] | None = None
+    source: Callable[[Any, Path], Source] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Judge:
     """`judge(sample, engines, options)` looks at one sample. A `dear` one is not asked about what is settled before.
 
     `steps` are the names under which it asks models, None where it does not say. `tells` is what its transcripts tell.
+    `at_once` is `judge` of one that asks no model: a plain function of a sample and the options.
     """
 
     options: type[BaseModel]
@@ -53,6 +60,7 @@ class Judge:
     dear: bool = False
     steps: tuple[str, ...] | None = None
     tells: Tells = ""
+    at_once: Callable[[Sample, Any], Verdict] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +105,10 @@ GENERATORS = {
         tells="pair",
     ),
 }
+GENERATORS["rows"] = Generator(rows.Rows, rows.leaves, rows.rows, steps=(), at_once=rows.row, source=rows.opened)
 JUDGES = {
-    "rules": Judge(Rules, rules, steps=()),
-    "decontaminate": Judge(Decontaminate, decontaminate, steps=()),
+    "rules": Judge(Rules, rules, steps=(), at_once=ruled),
+    "decontaminate": Judge(Decontaminate, decontaminate, steps=(), at_once=compared),
     "glance": Judge(Glance, glance, dear=True, steps=("glance",)),
     "critique": Judge(
         Critique,

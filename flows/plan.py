@@ -21,10 +21,10 @@ from curators.coverage import Coverage
 from flows.methods import Generator, Judge, Methods
 from flows.sources import hash_of
 from seedbed.asking import Asking
-from seedbed.engines import ModelCard
+from seedbed.engines import Engines, ModelCard
 from seedbed.errors import InputError
 from seedbed.recipe import Recipe, Step
-from seedbed.records import Leaf
+from seedbed.records import Leaf, Sample, Verdict
 from seedbed.yamlfile import nearest
 
 ASKED = {*Asking.model_fields, "omit"}  # of a model in a recipe, what decides its answers beside which it is
@@ -55,6 +55,12 @@ class JudgeStep:
     method: Judge
     options: BaseModel
 
+    async def says(self, sample: Sample, engines: Engines) -> Verdict:
+        """What it says of a sample, by itself where it asks no model."""
+        if self.method.at_once:
+            return self.method.at_once(sample, self.options)
+        return await self.method.judge(sample, engines, self.options)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -82,9 +88,17 @@ class Plan:
         return judges[: judges.index(step)]
 
     @property
+    def asks_nothing(self) -> bool:
+        """Whether no judge of it asks a model."""
+        return all(judge.method.at_once for part in self.curators if not isinstance(part, str) for judge in part)
+
+    @property
     def targets(self) -> list[tuple[str, str, int, str]]:
-        """(method, leaf, rows wanted, identity), in the plan's order."""
-        return [(plot.method, plot.leaf.path, plot.wanted, plot.identity) for plot in self.plots.values()]
+        """(method, leaf, rows wanted, identity), in the plan's order; of a source none are wanted but what there is."""
+        return [
+            (plot.method, plot.leaf.path, 0 if plot.leaf.source else plot.wanted, plot.identity)
+            for plot in self.plots.values()
+        ]
 
     def steps(self) -> list[tuple[str, str, str, str]]:
         """(name, method, role, what its transcripts tell) of all steps, in the recipe's order."""
@@ -168,14 +182,26 @@ def _plots(
         for leaf in generator.leaves(leaves, step.options):
             if (name, leaf.path) in plots:
                 raise InputError(f"two leaves of {name} are called {leaf.path}: rename one of the files or folders")
-            wanted: int = step.options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
-            wanted = min(wanted, len(leaf.requests)) if leaf.requests else wanted
-            identity = _hash({**shared, "step": [name, options], "leaf": dataclasses.asdict(leaf)})
+            identity = _hash({**shared, "step": [name, options], "leaf": _facts(leaf)})
+            wanted = _wanted(leaf, step.options)
             plots[name, leaf.path] = Plot(name, leaf, generator, step.options, wanted, identity)
     if not plots:
         wanted_by = " and ".join(step.name for step in recipe.generate)
         raise InputError(f"the taxonomy has no leaf for {wanted_by}; `generate:` names what it should make")
     return plots
+
+
+def _wanted(leaf: Leaf, options: BaseModel) -> int:
+    if leaf.source:
+        return leaf.source.count()
+    wanted: int = options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
+    return min(wanted, len(leaf.requests)) if leaf.requests else wanted
+
+
+def _facts(leaf: Leaf) -> dict[str, object]:
+    """All that a leaf says; of a source what is in it."""
+    facts = dataclasses.asdict(dataclasses.replace(leaf, source=None))
+    return facts | {"source": leaf.source.digest()} if leaf.source else facts
 
 
 def _curators(recipe: Recipe, methods: Methods) -> tuple[tuple[JudgeStep, ...] | str, ...]:

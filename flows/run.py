@@ -82,6 +82,9 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
         if requests := getattr(step.options, "requests", None):
             found = read_requests(path.parent / requests)
             leaves += (Leaf(path=f"requests/{requests}", kind="requests", seeds=(), requests=found),)
+        opens = known.generators[step.name].source
+        if opens and (source := opens(step.options, path.parent)):
+            leaves += (Leaf(path=f"rows/{source.name}", kind="rows", seeds=(), source=source),)
         pattern = getattr(step.options, "documents", None)
         if pattern:
             leaves += tuple(

@@ -33,7 +33,8 @@ def _whole(answer: str, rejected: str) -> str:
 
 CANDIDATES = f"""
 CREATE OR REPLACE TEMP TABLE temp.candidates AS
-SELECT s.run_id, s.sample_id, {METHOD} AS method, s.derived, s.leaf, s.kind, s.status, s.step, s.reason, s.parents[1] AS parent,
+SELECT s.run_id, s.sample_id, {METHOD} AS method, s.derived, s.leaf, s.kind, s.status, s.step, s.reason,
+       s.parents[1] AS parent,
        row_number() OVER (ORDER BY r.entry, s.position, s.sample_id) AS place,
        {_whole("s.answer", "s.rejected")} AS whole
 FROM base.samples s JOIN base.runs r USING (run_id)
@@ -140,7 +141,8 @@ ranked AS (
     FROM weighed WHERE ruling.why = ''),
 targets AS (
     SELECT method, leaf, arg_max(target, entry) AS target
-    FROM base.targets JOIN base.runs USING (run_id) WHERE run_id IN (SELECT run_id FROM temp.candidates)
+    FROM base.targets JOIN base.runs USING (run_id)
+    WHERE run_id IN (SELECT run_id FROM temp.candidates) AND target > 0  -- of rows that were there none is too many
     GROUP BY ALL)
 SELECT w.run_id, w.sample_id, w.place, w.decision, w.edit, w.revision, w.review_ids,
        w.ruling.why = '' AND NOT coalesce($balanced AND r.rank > t.target, false) AS kept,

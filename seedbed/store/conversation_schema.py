@@ -85,7 +85,8 @@ reasons AS (
 SELECT run_id, method, leaf, target, coalesce(made, 0) AS made, coalesce(kept, 0) AS kept,
        coalesce(dropped, 0) AS dropped, coalesce(failed, 0) AS failed,
        greatest(target - coalesce(kept, 0), 0) AS shortfall, main_reason
-FROM base.targets LEFT JOIN rows USING (run_id, method, leaf) LEFT JOIN reasons USING (run_id, method, leaf);
+FROM base.targets LEFT JOIN rows USING (run_id, method, leaf) LEFT JOIN reasons USING (run_id, method, leaf)
+WHERE target > 0 OR made > 0;  -- the source of rows is no leaf, but they have leaves
 
 CREATE OR REPLACE VIEW version_samples AS
 SELECT version, place, r.run_id, r.sample_id, r.kept, r.step, r.reason, s.kind,
