@@ -25,7 +25,8 @@ from seedbed.records import Draft, Kind, Leaf, Verdict
 class Generator:
     """`leaves(taxonomy, options)` says where it works; `make(unit, engines, options)` makes one sample.
 
-    The options model has a field `per_leaf`: how many samples are wanted of each leaf. `recheck(sample, leaf, engines,
+    The options model has a field `per_leaf`: how many samples are wanted of each leaf; where that hangs on the leaf,
+    `wanted(leaf, options)` says it instead. `recheck(sample, leaf, engines,
     options)` are those of its checks that an answer must pass again that was changed later. `steps` are the names under
     which it asks models, for recipes that say how; None where it does not say.
     """
@@ -36,6 +37,7 @@ class Generator:
     kind: Kind = "instruction"
     recheck: Callable[..., Awaitable[tuple[Verdict, ...]]] | None = None
     steps: tuple[str, ...] | None = None
+    wanted: Callable[[Leaf, Any], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ GENERATORS = {
         "knowledge",
         recheck=knowledge.answer_checks,
         steps=("question", "question_check", "faithfulness", "relevancy"),
+        wanted=knowledge.wanted,
     ),
     "preferences": Generator(
         preferences.Preferences,

@@ -156,14 +156,20 @@ def _plots(
         for leaf in generator.leaves(leaves, step.options):
             if (name, leaf.path) in plots:
                 raise InputError(f"two leaves of {name} are called {leaf.path}: rename one of the files or folders")
-            wanted: int = step.options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
-            wanted = min(wanted, len(leaf.requests)) if leaf.requests else wanted
+            wanted = _wanted(generator, leaf, step.options)
             identity = _hash({**shared, "step": [name, options], "leaf": dataclasses.asdict(leaf)})
             plots[name, leaf.path] = Plot(name, leaf, generator, step.options, wanted, identity)
     if not plots:
         wanted_by = " and ".join(step.name for step in recipe.generate)
         raise InputError(f"the taxonomy has no leaf for {wanted_by}; `generate:` names what it should make")
     return plots
+
+
+def _wanted(generator: Generator, leaf: Leaf, options: BaseModel) -> int:
+    if generator.wanted:
+        return generator.wanted(leaf, options)
+    wanted: int = options.per_leaf  # type: ignore[attr-defined]  # the options of every other generator have it
+    return min(wanted, len(leaf.requests)) if leaf.requests else wanted
 
 
 def _curators(recipe: Recipe, methods: Methods) -> tuple[tuple[JudgeStep, ...] | str, ...]:
