@@ -52,9 +52,9 @@ def _pages(document: Document, piece: Piece) -> tuple[int, ...]:
 
 
 def chunk_of(unit: Unit, found: Sequence[Chunk], places: int, per_chunk: bool) -> Chunk:
-    """The chunk for a try of a place: none is taken twice, by tries that failed neither, before each was taken once.
+    """The chunk for a try of a place: as many chunks on as there are places, so that no two tries take the same one.
 
-    Where each chunk has places of its own (`per_chunk`), their tries keep to it.
+    Beyond the last chunk one is drawn. Where each chunk has places of its own (`per_chunk`), their tries keep to it.
     """
     if per_chunk or not unit.spent:
         return found[unit.ordinal % len(found)]

@@ -18,7 +18,7 @@ from markdown_it.tree import SyntaxTreeNode
 from seedbed.token_count import count, reach
 
 LONGEST_HEADING = 200  # characters of it that are kept as evidence
-_WINDOW = 1 << 18  # characters that are parsed at once: a cell of a table takes a kilobyte while it is
+_WINDOW = 1 << 18  # characters that are parsed at once, for a cell of a table takes a kilobyte then; a block ends there
 _LISTS = ("bullet_list", "ordered_list", "list_item", "blockquote")
 _PARAGRAPH = re.compile(r"\n(?:[^\S\n]*\n)+")
 _CLOSED = "\"'”’»」』）\\])"  # noqa: RUF001
