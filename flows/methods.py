@@ -29,7 +29,8 @@ Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a 
 class Generator:
     """`leaves(taxonomy, options)` says where it works; `make(unit, engines, options)` makes one sample.
 
-    The options model has a field `per_leaf`: how many samples are wanted of each leaf. `recheck(sample, leaf, engines,
+    The options model has a field `per_leaf`: how many samples are wanted of each leaf; where that hangs on the leaf,
+    `wanted(leaf, options)` says it instead. `recheck(sample, leaf, engines,
     options)` are those of its checks that an answer must pass again that was changed later. `steps` are the names under
     which it asks models, for recipes that say how; None where it does not say. `tells` is what its transcripts tell.
     `at_once` is `make` of one that asks no model: a plain function of a unit and the options.
@@ -45,6 +46,7 @@ class Generator:
     tells: Tells = ""
     at_once: Callable[[Unit, Any], Draft] | None = None
     source: Callable[[Any, Path], Source] | None = None
+    wanted: Callable[[Leaf, Any], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ GENERATORS = {
         "knowledge",
         recheck=knowledge.answer_checks,
         steps=("question", "question_check", "faithfulness", "relevancy"),
+        wanted=knowledge.wanted,
     ),
     "preferences": Generator(
         preferences.Preferences,
@@ -104,8 +107,17 @@ GENERATORS = {
         steps=("context", "question", "question_check", "candidate", "preference"),
         tells="pair",
     ),
+    "rows": Generator(
+        rows.Rows,
+        rows.leaves,
+        rows.rows,
+        steps=(),
+        wanted=rows.wanted,
+        at_once=rows.row,
+        source=rows.opened,
+    ),
 }
-GENERATORS["rows"] = Generator(rows.Rows, rows.leaves, rows.rows, steps=(), at_once=rows.row, source=rows.opened)
+
 JUDGES = {
     "rules": Judge(Rules, rules, steps=(), at_once=ruled),
     "decontaminate": Judge(Decontaminate, decontaminate, steps=(), at_once=compared),

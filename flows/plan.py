@@ -182,8 +182,8 @@ def _plots(
         for leaf in generator.leaves(leaves, step.options):
             if (name, leaf.path) in plots:
                 raise InputError(f"two leaves of {name} are called {leaf.path}: rename one of the files or folders")
+            wanted = _wanted(generator, leaf, step.options)
             identity = _hash({**shared, "step": [name, options], "leaf": _facts(leaf)})
-            wanted = _wanted(leaf, step.options)
             plots[name, leaf.path] = Plot(name, leaf, generator, step.options, wanted, identity)
     if not plots:
         wanted_by = " and ".join(step.name for step in recipe.generate)
@@ -191,10 +191,10 @@ def _plots(
     return plots
 
 
-def _wanted(leaf: Leaf, options: BaseModel) -> int:
-    if leaf.source:
-        return leaf.source.count()
-    wanted: int = options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
+def _wanted(generator: Generator, leaf: Leaf, options: BaseModel) -> int:
+    if generator.wanted:
+        return generator.wanted(leaf, options)
+    wanted: int = options.per_leaf  # type: ignore[attr-defined]  # the options of every other generator have it
     return min(wanted, len(leaf.requests)) if leaf.requests else wanted
 
 

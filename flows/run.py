@@ -23,6 +23,7 @@ from flows.methods import methods
 from flows.plan import Plan, make_plan, only_new
 from flows.progress import Progress, hearing
 from seedbed.budget import BUDGET, Budget, Tally
+from seedbed.documents import read_documents
 from seedbed.engines import Engines
 from seedbed.errors import InputError
 from seedbed.journal import lease
@@ -33,7 +34,7 @@ from seedbed.request_file import read_requests
 from seedbed.store import Store
 from seedbed.store.runs import begin, end, grown, latest_of, unanswered_places
 from seedbed.store.versions import freeze
-from seedbed.taxonomy import read_documents, read_taxonomy
+from seedbed.taxonomy import read_taxonomy
 
 logger = logging.getLogger(__name__)
 
@@ -85,17 +86,11 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
         opens = known.generators[step.name].source
         if opens and (source := opens(step.options, path.parent)):
             leaves += (Leaf(path=f"rows/{source.name}", kind="rows", seeds=(), source=source),)
-        pattern = getattr(step.options, "documents", None)
-        if pattern:
-            leaves += tuple(
-                Leaf(
-                    path=f"documents/{document.name}",
-                    kind="knowledge",
-                    seeds=(),
-                    documents=(document,),
-                )
-                for document in read_documents(pattern, path.parent)
-            )
+    for pattern in dict.fromkeys(getattr(step.options, "documents", None) or "" for step in recipe.generate):
+        leaves += tuple(
+            Leaf(path=f"documents/{document.name}", kind="knowledge", seeds=(), documents=(document,), pattern=pattern)
+            for document in (read_documents(pattern, path.parent) if pattern else ())
+        )
     refuse_keys(recipe, leaves, path)
     return Seedbed(recipe, leaves)
 

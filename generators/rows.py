@@ -48,6 +48,11 @@ def leaves(taxonomy: Sequence[Leaf], options: Rows) -> list[Leaf]:
     return [leaf for leaf in taxonomy if leaf.source is not None and leaf.path == f"rows/{options.source}"]
 
 
+def wanted(leaf: Leaf, options: Rows) -> int:
+    """How many rows the source has."""
+    return leaf.source.count() if leaf.source else 0
+
+
 async def rows(unit: Unit, engines: Engines, options: Rows) -> Draft:
     """One row of the source. Raises Misfit."""
     return row(unit, options)

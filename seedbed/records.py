@@ -130,10 +130,16 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A source text that knowledge samples are grounded in."""
+    """A source text that knowledge samples are grounded in. `pages`: where in it each page of a PDF begins."""
 
     name: str
     text: str
+    pages: tuple[int, ...] = ()
+
+    @property
+    def markdown(self) -> bool:
+        """Whether its text is to be read as Markdown; that of a .txt or .pdf is as it stands."""
+        return not self.name.lower().endswith((".txt", ".pdf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +163,9 @@ class Request:
 class Leaf:
     """One task or topic of the taxonomy: the unit that coverage is counted by (LAB, section 2.1).
 
-    `path` is relative to the taxonomy's root with forward slashes. A leaf of kind "requests" is a file
-    of them, one of kind "rows" a source of rows, each of which has a leaf of its own.
+    `path` is relative to the taxonomy's root with forward slashes. A leaf of kind "requests" is a file of them, one of
+    kind "rows" a source of rows, each of which has a leaf of its own. Of a leaf that a recipe's `documents:` brought,
+    that is its `pattern`.
     """
 
     path: str
@@ -169,6 +176,7 @@ class Leaf:
     outline: str = ""
     documents: tuple[Document, ...] = ()
     created_by: str = ""
+    pattern: str = ""
     requests: tuple[Request, ...] = ()
     source: Source | None = None
 
