@@ -1,4 +1,4 @@
-"""What a round has to do, cut into shards: places of leaves that are to be filled, and rows of sources, read as they come.
+"""What a round has to do, cut into shards: places of leaves to be filled, and rows of sources, read as they come.
 
 A part of a round knows how many units it has before it makes any: shards are numbered and announced at once, and the
 rows of a source are read when their shard's turn comes, in order, so that no list of them all is ever made.

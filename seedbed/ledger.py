@@ -169,7 +169,7 @@ class Ledger:
         self._outcomes.append(outcome)
 
     async def settle(self, most: int) -> None:
-        """Commit once `most` outcomes wait that no call has led to a commit of. Raises StoreError, and stops the run."""
+        """Commit once `most` outcomes wait, where no call leads to it. Raises StoreError, and stops the run."""
         if len(self._outcomes) >= most:
             try:
                 await self.flush()

@@ -228,7 +228,8 @@ class Draft:
     """What a generator returns for a unit: the content, and the verdicts of its own checks in order.
 
     The first verdict that does not keep ends the sample; a generator stops there and spends nothing more.
-    `author` is who wrote the answer, where it was not the recipe's model; `leaf` is its own, where the unit's is a source.
+    `author` is who wrote the answer, where it was not the recipe's model; `leaf` is its own, where the unit's is a
+    source.
     """
 
     content: Content
