@@ -132,10 +132,13 @@ def test_what_is_learned_of_one_request_is_what_trl_makes_of_it(tmp_path):
     theirs = SFTTrainer(start.model, config, train_dataset=Dataset.from_list([row]), processing_class=start.tokenizer)
     ours = fit([Row("a", "instruction", False, Content("w1 w2", "w3 w4"))], training, start.tokenizer, 40)
     trainer = sft.prepare(start, ours, training, tmp_path, lambda told: None)
-    assert trainer.train_dataset[:] == {name: theirs.train_dataset[name][:] for name in ("input_ids", "labels")}
+    assert isinstance(trainer.train_dataset, Dataset) and isinstance(theirs.train_dataset, Dataset)
+    assert trainer.train_dataset[0] == {name: theirs.train_dataset[0][name] for name in ("input_ids", "labels")}
 
 
 def test_a_pair_with_turns_and_tools_is_to_trl_what_is_measured(tmp_path):
+    from datasets import Dataset
+
     template = (
         "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}{% for turn in messages %}<{{ turn.role }}> "
         "{{ turn.content }} {% if 'tool_calls' in turn %}{% for call in turn.tool_calls %}{{ call.function.name }} "
@@ -153,7 +156,8 @@ def test_a_pair_with_turns_and_tools_is_to_trl_what_is_measured(tmp_path):
     fitting = fit(rows, training, start.tokenizer, 60)
     assert not fitting.refused
     trainer = dpo.prepare(start, fitting, training, tmp_path, lambda told: None)
-    theirs = [(row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]) for row in trainer.train_dataset]
+    assert isinstance(trainer.train_dataset, Dataset)
+    theirs = [(row["prompt_ids"], row["chosen_ids"], row["rejected_ids"]) for row in trainer.train_dataset.to_list()]
     assert theirs == [(row.prompt, row.answer, row.rejected) for row in fitting.tokens]
     told = start.tokenizer.decode(theirs[0][0])
     assert told == "w50 <user> w1 <end> <assistant> w50 w5 <end> <unk> w6 <end> <assistant>"
@@ -177,6 +181,10 @@ def test_what_a_template_has_no_place_for_is_refused_and_not_left_out_in_silence
     assert found(smol, USED).reasons == {"the model's template has no place for tools": 1}
     without = Content.of(USED.turns, USED.responses)
     assert found(smol, without).reasons == {"the model's template has no place for calls of tools": 1}
+    both = [Turn("user", "sum?"), Turn("assistant", "so", tool_calls=(ToolCall("add", {"a": 1}),)), Turn("tool", "3")]
+    beside = Content.of(both, USED.responses, [ADD])
+    reasons = {"the model's template has no place for words beside calls of tools": 1}
+    assert found(templated(bytewise, "llama3_2"), beside).reasons == reasons
     deaf = "{% for turn in messages if turn.role != 'system' %}<turn>{{ turn.content }}</s>{% endfor %}<turn>"
     bytewise.chat_template = deaf
     assert found(bytewise, CHAT).reasons == {"the model's template has no place for system turns": 1}

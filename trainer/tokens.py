@@ -155,8 +155,9 @@ def _left_out(template: Template, said: Messages, whole: list[int]) -> Iterator[
     ways = {
         "tools": (replace(template, tools=None), said),
         "calls of tools": (template, _less(said, "tool_calls")),
-        "system turns": (template, _emptied(said, "system")),
-        "tool turns": (template, _emptied(said, "tool")),
+        "words beside calls of tools": (template, _emptied(said, [m for m in said if "tool_calls" in m])),
+        "system turns": (template, _emptied(said, [m for m in said if m["role"] == "system"])),
+        "tool turns": (template, _emptied(said, [m for m in said if m["role"] == "tool"])),
     }
     for part, (other, less) in ways.items():
         if (other, less) != (template, said) and _same(whole, other, less):
@@ -178,8 +179,8 @@ def _less(said: Messages, key: str) -> Messages:
     return [{name: value for name, value in message.items() if name != key} for message in said]
 
 
-def _emptied(said: Messages, role: str) -> Messages:
-    return [{**message, "content": ""} if message["role"] == role else message for message in said]
+def _emptied(said: Messages, these: Messages) -> Messages:
+    return [{**message, "content": ""} if message in these else message for message in said]
 
 
 def _with_words(template: Template, said: Messages, turns: Sequence[int], tokens: Tokens) -> Tokens:
