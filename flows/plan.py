@@ -100,16 +100,21 @@ class Plan:
             for plot in self.plots.values()
         ]
 
-    def steps(self) -> list[tuple[str, str, str, str]]:
-        """(name, method, role, what its transcripts tell) of all steps, in the recipe's order."""
+    def steps(self) -> list[tuple[str, str, str, str, str]]:
+        """(name, method, role, what its transcripts tell, options) of all steps, in the recipe's order."""
         tells = {plot.method: plot.generator.tells for plot in self.plots.values()}
-        found: list[tuple[str, str, str, str]] = []
-        found += [(name, step.name, "generator", tells.get(name, "")) for name, step in _named(self.recipe.generate)]
+        found: list[tuple[str, str, str, str, str]] = []
+        found += [
+            (name, step.name, "generator", tells.get(name, ""), _whole(step.options))
+            for name, step in _named(self.recipe.generate)
+        ]
         for part in self.curators:
             if isinstance(part, str):
-                found.append((part, part, "selector", ""))
+                found.append((part, part, "selector", "", ""))
             else:
-                found += [(judge.name, judge.curator, "judge", judge.method.tells) for judge in part]
+                found += [
+                    (judge.name, judge.curator, "judge", judge.method.tells, _whole(judge.options)) for judge in part
+                ]
         return found
 
     @property
@@ -189,6 +194,11 @@ def _plots(
         wanted_by = " and ".join(step.name for step in recipe.generate)
         raise InputError(f"the taxonomy has no leaf for {wanted_by}; `generate:` names what it should make")
     return plots
+
+
+def _whole(options: BaseModel) -> str:
+    """Options as JSON, places of files included, so that the step can be taken again on this machine."""
+    return options.model_dump_json(context={"places": True})
 
 
 def _wanted(generator: Generator, leaf: Leaf, options: BaseModel) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from flows.edits import check_edits
 from flows.engines import cards, open_all, places, recorded, unpriced
 from flows.grow import Growth, Stage, direct
 from flows.keys import refuse_keys
@@ -146,6 +147,7 @@ async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: W
 
 def _unchanged(plan: Plan, store: Store, engines: Engines) -> Outcome:
     """Nothing to grow; but where a leaf is gone, or one of old is back, the next version has other rows."""
+    check_edits(store)
     version = freeze(store, latest_of(store, [run_id for run_id, _, _ in plan.carried]), plan.scope)
     message = "nothing is new; some leaf is gone or back as it was" if version.new else "nothing is new"
     progress = Progress(Tally(), 0)
@@ -185,6 +187,8 @@ async def _walk(
             await asyncio.wait([watching])
         await _close_books(store, ledger, run_id, status, message, progress)
     ended = status in ("done", "short") and not plan.preview
+    if ended:
+        check_edits(store)
     version = freeze(store, run_id, plan.scope).version if ended else ""
     return Outcome(plan, status, message, progress, engines.judge is engines.model, version)
 

@@ -45,7 +45,11 @@ class Understood:
     def facts(self) -> Row:
         """It as plain values."""
         odd = [
-            {"reason": reason, "rows": one.n, "first": [dict(zip(("file", "line", "what"), at)) for at in one.first]}
+            {
+                "reason": reason,
+                "rows": one.n,
+                "first": [{"file": at[0], "line": at[1], "what": at[2]} for at in one.first],
+            }
             for reason, one in self.misfits.items()
         ]
         counts: Row = {"rows": self.rows, "fit": self.fit, "kinds": dict(self.kinds), "leaves": dict(self.leaves)}

@@ -50,11 +50,12 @@ def begin(
     models: dict[str, ModelCard],
     targets: Sequence[tuple[str, str, int, str]],
     preview: bool = False,
-    steps: Sequence[tuple[str, str, str, str]] = (),
+    steps: Sequence[Sequence[str]] = (),
 ) -> None:
     """Enter a run, or take it up again.
 
-    Targets are (method, leaf, rows wanted, identity of the work), steps (name, method, role, what transcripts tell).
+    Targets are (method, leaf, rows wanted, identity of the work), steps (name, method, role, what transcripts tell,
+    options as JSON).
     A damaged one begins anew under its old entry: what is recorded of its calls makes its rows again.
     """
     cards = {role: {name: getattr(card, name) for name in card.__slots__} for role, card in models.items()}
@@ -80,7 +81,7 @@ def begin(
             [run_id, *map(list, zip(*targets, strict=True))],
         )
         for n, step in enumerate(steps, start=1):
-            db.execute("INSERT INTO base.steps VALUES (?, ?, ?, ?, ?, ?)", [run_id, n, *step])
+            db.execute("INSERT INTO base.steps VALUES (?, ?, ?, ?, ?, ?, ?)", [run_id, n, *step])
 
 
 def end(store: Store, run_id: str, status: str, message: str, seconds: float, replayed: int) -> None:
