@@ -1,0 +1,184 @@
+"""Chats as lists of turns, in the spellings in use: TRL's and OpenAI's (role, content), ShareGPT's (from, value).
+
+What a turn says beside what is understood is not lost: it is handed back as it is, by the number of the turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from seedbed.conversation import Response, Role, ToolCall, Turn
+from seedbed.nested import MOST_DEPTH, is_deep
+from seedbed.reasoning import parted
+from seedbed.sources.misfit import Misfit
+from seedbed.yamlfile import kind
+
+CALL = "call"  # a turn that is a call of a tool, as JSON
+ROLES_IN_USE: dict[str, str] = {
+    **{name: "system" for name in ("system", "developer")},
+    **{name: "user" for name in ("user", "human")},
+    **{name: "assistant" for name in ("assistant", "gpt", "chatgpt", "bing", "bard")},
+    **{name: "tool" for name in ("tool", "function", "observation")},
+    "function_call": CALL,
+}
+REASONING = ("reasoning_content", "reasoning", "thinking")
+_MARKS = ("<", "[", "\u25c1", "\u3008")  # what a thought may begin with
+_PLAIN = ({"role", "content"}, {"from", "value"})
+_WORDS = frozenset({"role", "from", "content", "value"})
+_UNDERSTOOD = {
+    "system": _WORDS,
+    "user": _WORDS,
+    "assistant": _WORDS | {"tool_calls", "function_call", *REASONING},
+    "tool": _WORDS | {"name", "tool_call_id"},
+    CALL: _WORDS,
+}
+
+Extras = dict[str, object]
+
+
+class Chats:
+    """Reads the chats of one row; `extras` is what their turns say that nobody understands, by the turn's number."""
+
+    def __init__(self, roles: Mapping[str, str]) -> None:
+        self.roles = {**ROLES_IN_USE, **roles} if roles else ROLES_IN_USE
+        self.extras: Extras = {}
+
+    def turns(self, value: object, column: str, first: int = 0) -> list[Turn]:
+        """The turns of a chat. Raises Misfit."""
+        if type(value) is dict:  # LLaMA-Factory writes the one turn of a pair's answer so
+            value = [value]
+        if type(value) is not list:
+            raise Misfit(f"{column} is no list of turns", f"it is {kind(value)}")
+        return [self._turn(told, column, n) for n, told in enumerate(value, start=first)]
+
+    def _turn(self, told: object, column: str, n: int) -> Turn:
+        if type(told) is not dict:
+            raise Misfit(f"a turn in {column} is no object", f"turn {n + 1} is {kind(told)}")
+        named = told.get("role", told.get("from"))
+        role = self.roles.get(named) if type(named) is str else None
+        if role is None:
+            raise Misfit(f"an unknown role in {column}", f"turn {n + 1} has {_shown(named)}")
+        words = _words(told.get("content", told.get("value")), column, n)
+        if told.keys() not in _PLAIN:
+            return self._with_more(told, role, words, column, n)
+        if role == "assistant":
+            said, thought = reasoning_apart(words)
+            return Turn("assistant", said, "", thought)
+        return _called(words, column) if role == CALL else Turn(role, words)  # type: ignore[arg-type] # one of ROLES
+
+    def _with_more(self, told: Mapping[str, Any], role: str, words: str, column: str, n: int) -> Turn:
+        more = {name: value for name, value in told.items() if name not in _UNDERSTOOD[role] and value is not None}
+        if role == CALL:
+            turn = _called(words, column)
+        elif role == "assistant":
+            turn = _assistant(told, words, column, more)
+        elif role == "tool":
+            turn = Turn("tool", words, name=_name(told, "name"), tool_call_id=_name(told, "tool_call_id"))
+        else:
+            turn = Turn(role, words)  # type: ignore[arg-type] # one of ROLES
+        if more:
+            self.extras[str(n)] = shallow(more, column)
+        return turn
+
+
+def reasoning_apart(text: str) -> tuple[str, str]:
+    """An assistant's words and the thought at their head, if there is one; else the words exactly as they are."""
+    said, thought, _ = parted(text)
+    at_head = text.lstrip().startswith(_MARKS) or (thought and text.rstrip().endswith(said))
+    if len(said) == len(text) or not at_head or said == text.strip():
+        return text, ""
+    return said, thought
+
+
+def shallow(value: Any, column: str) -> Any:  # noqa: ANN401 # whatever JSON has
+    """A value that is kept as it is. Raises Misfit where it is nested deeper than anybody reads."""
+    if type(value) in (dict, list) and is_deep(value):
+        raise Misfit(f"{column} is nested more than {MOST_DEPTH} deep")
+    return value
+
+
+def tools_in(value: object, column: str) -> tuple[Mapping[str, object], ...]:
+    """The schemas of tools, from a list of them or the JSON of one. Raises Misfit."""
+    if value is None or value == "":
+        return ()
+    if type(value) is str:
+        value = _loaded(value, column)
+    found = [_loaded(item, column) if type(item) is str else item for item in (value if type(value) is list else [value])]
+    if any(type(item) is not dict for item in found):
+        raise Misfit(f"{column} is no list of schemas")
+    return tuple(shallow(found, column))
+
+
+def _loaded(text: str, column: str) -> Any:  # noqa: ANN401 # whatever JSON has
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise Misfit(f"{column} is no JSON", str(error)) from error
+
+
+def _words(value: object, column: str, n: int) -> str:
+    if type(value) is str:
+        return value
+    if value is None:  # as where a tool is called
+        return ""
+    if type(value) is not list:
+        raise Misfit(f"a turn in {column} whose words are no text", f"those of turn {n + 1} are {kind(value)}")
+    for part in value:
+        if type(part) is not dict or part.get("type") != "text" or type(part.get("text")) is not str:
+            named = _shown(part.get("type")) if type(part) is dict else kind(part)
+            raise Misfit(f"a part of a turn in {column} that is no text", f"turn {n + 1} has a part of type {named}")
+    return "".join(part["text"] for part in value)
+
+
+def _assistant(told: Mapping[str, Any], words: str, column: str, more: Extras) -> Turn:
+    said, thought = reasoning_apart(words)
+    beside = next((told[name] for name in REASONING if told.get(name)), "")
+    for name in REASONING:
+        if told.get(name) and (told[name] is not beside or type(beside) is not str):
+            more[name] = told[name]
+    thoughts = [beside] if type(beside) is str else []
+    listed = told.get("tool_calls") or []
+    if type(listed) is not list:
+        raise Misfit(f"the calls of tools in {column} are no list")
+    if told.get("function_call") is not None:
+        listed = [*listed, told["function_call"]]
+    calls = tuple(_call(call, column) for call in listed)
+    if any(type(call) is dict and call.keys() - _OF_CALLS for call in listed):
+        more["tool_calls"] = listed
+    reasoning = "\n\n".join(dict.fromkeys(filter(None, [*thoughts, thought])))
+    return Turn("assistant", said, "", reasoning, calls)
+
+
+_OF_CALLS = frozenset({"id", "type", "function", "name", "arguments"})
+
+
+def _called(words: str, column: str) -> Turn:
+    """A turn that is a call, or a list of calls, as JSON."""
+    value = _loaded(words, column)
+    calls = value if type(value) is list else [value]
+    return Turn("assistant", "", tool_calls=tuple(_call(call, column) for call in calls))
+
+
+def _call(told: object, column: str) -> ToolCall:
+    if type(told) is str:  # the JSON of one, as tables without nesting have it
+        told = _loaded(told, column)
+    if type(told) is not dict or told.get("type", "function") not in ("function", None):
+        raise Misfit(f"a call in {column} that is none of a function", _shown(told))
+    function = told.get("function") or told
+    name = function.get("name") if type(function) is dict else None
+    if type(name) is not str or not name:
+        raise Misfit(f"a call of a tool without a name in {column}", _shown(told))
+    return ToolCall(name, shallow(function.get("arguments", {}), column), _name(told, "id"))
+
+
+def _name(told: Mapping[str, Any], key: str) -> str:
+    value = told.get(key)
+    return value if type(value) is str else "" if value is None else str(value)[:200]
+
+
+def _shown(value: object) -> str:
+    return repr(value[:80]) if type(value) is str else kind(value)
