@@ -5,13 +5,12 @@ What a turn says beside what is understood is not lost: it is handed back as it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from seedbed.conversation import Response, Role, ToolCall, Turn
+from seedbed.conversation import ToolCall, Turn
 from seedbed.nested import MOST_DEPTH, is_deep
 from seedbed.reasoning import parted
 from seedbed.sources.misfit import Misfit
@@ -19,12 +18,13 @@ from seedbed.yamlfile import kind
 
 CALL = "call"  # a turn that is a call of a tool, as JSON
 ROLES_IN_USE: dict[str, str] = {
-    **{name: "system" for name in ("system", "developer")},
-    **{name: "user" for name in ("user", "human")},
-    **{name: "assistant" for name in ("assistant", "gpt", "chatgpt", "bing", "bard")},
-    **{name: "tool" for name in ("tool", "function", "observation")},
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "human"), "user"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation"), "tool"),
     "function_call": CALL,
 }
+_OF_CALLS = frozenset({"id", "type", "function", "name", "arguments"})
 REASONING = ("reasoning_content", "reasoning", "thinking")
 _MARKS = ("<", "[", "\u25c1", "\u3008")  # what a thought may begin with
 _PLAIN = ({"role", "content"}, {"from", "value"})
@@ -77,7 +77,9 @@ class Chats:
         elif role == "assistant":
             turn = _assistant(told, words, column, more)
         elif role == "tool":
-            turn = Turn("tool", words, name=_name(told, "name"), tool_call_id=_name(told, "tool_call_id"))
+            turn = Turn(
+                "tool", words, name=_name(told, "name", column), tool_call_id=_name(told, "tool_call_id", column)
+            )
         else:
             turn = Turn(role, words)  # type: ignore[arg-type] # one of ROLES
         if more:
@@ -107,7 +109,9 @@ def tools_in(value: object, column: str) -> tuple[Mapping[str, object], ...]:
         return ()
     if type(value) is str:
         value = _loaded(value, column)
-    found = [_loaded(item, column) if type(item) is str else item for item in (value if type(value) is list else [value])]
+    found = [
+        _loaded(item, column) if type(item) is str else item for item in (value if type(value) is list else [value])
+    ]
     if any(type(item) is not dict for item in found):
         raise Misfit(f"{column} is no list of schemas")
     return tuple(shallow(found, column))
@@ -136,48 +140,44 @@ def _words(value: object, column: str, n: int) -> str:
 
 def _assistant(told: Mapping[str, Any], words: str, column: str, more: Extras) -> Turn:
     said, thought = reasoning_apart(words)
-    beside = next((told[name] for name in REASONING if told.get(name)), "")
-    for name in REASONING:
-        if told.get(name) and (told[name] is not beside or type(beside) is not str):
-            more[name] = told[name]
-    thoughts = [beside] if type(beside) is str else []
+    thoughts = {name: told[name] for name in REASONING if told.get(name)}
+    more.update((name, value) for name, value in thoughts.items() if type(value) is not str)
+    spoken = [value for value in thoughts.values() if type(value) is str]
     listed = told.get("tool_calls") or []
     if type(listed) is not list:
-        raise Misfit(f"the calls of tools in {column} are no list")
+        raise Misfit(f"the calls of tools in {column} are no list", kind(listed))
     if told.get("function_call") is not None:
         listed = [*listed, told["function_call"]]
     calls = tuple(_call(call, column) for call in listed)
     if any(type(call) is dict and call.keys() - _OF_CALLS for call in listed):
         more["tool_calls"] = listed
-    reasoning = "\n\n".join(dict.fromkeys(filter(None, [*thoughts, thought])))
-    return Turn("assistant", said, "", reasoning, calls)
-
-
-_OF_CALLS = frozenset({"id", "type", "function", "name", "arguments"})
+    return Turn("assistant", said, "", "\n\n".join(dict.fromkeys(filter(None, [*spoken, thought]))), calls)
 
 
 def _called(words: str, column: str) -> Turn:
     """A turn that is a call, or a list of calls, as JSON."""
     value = _loaded(words, column)
     calls = value if type(value) is list else [value]
-    return Turn("assistant", "", tool_calls=tuple(_call(call, column) for call in calls))
+    return Turn("assistant", tool_calls=tuple(_call(call, column) for call in calls))
 
 
 def _call(told: object, column: str) -> ToolCall:
     if type(told) is str:  # the JSON of one, as tables without nesting have it
         told = _loaded(told, column)
-    if type(told) is not dict or told.get("type", "function") not in ("function", None):
+    if type(told) is not dict or told.get("type") not in ("function", None):
         raise Misfit(f"a call in {column} that is none of a function", _shown(told))
     function = told.get("function") or told
     name = function.get("name") if type(function) is dict else None
     if type(name) is not str or not name:
-        raise Misfit(f"a call of a tool without a name in {column}", _shown(told))
-    return ToolCall(name, shallow(function.get("arguments", {}), column), _name(told, "id"))
+        raise Misfit(f"a call of a tool without a name in {column}")
+    return ToolCall(name, shallow(function.get("arguments", {}), column), _name(told, "id", column))
 
 
-def _name(told: Mapping[str, Any], key: str) -> str:
+def _name(told: Mapping[str, Any], key: str, column: str) -> str:
     value = told.get(key)
-    return value if type(value) is str else "" if value is None else str(value)[:200]
+    if type(value) is not str and value is not None:
+        raise Misfit(f"{key} of a turn in {column} is no text", kind(value))
+    return value or ""
 
 
 def _shown(value: object) -> str:

@@ -6,16 +6,11 @@ the split. Without a revision the newest is meant, without a split the only one,
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote
 
 from seedbed.sources.raw import Raw
-from seedbed.sources.readers import plain_row
-from seedbed.sources.values import is_foreign
-from seedbed.yamlfile import BadInput, Problem, nearest
+from seedbed.yamlfile import BadInput, Problem
 
 HUB = "hf://"
 _SPELLING = "Write hf://datasets/OWNER/NAME, and behind it @REVISION, /SPLIT or /CONFIG/SPLIT as needed"
