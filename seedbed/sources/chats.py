@@ -27,7 +27,8 @@ ROLES_IN_USE: dict[str, str] = {
 _OF_CALLS = frozenset({"id", "type", "function", "name", "arguments"})
 REASONING = ("reasoning_content", "reasoning", "thinking")
 _MARKS = ("<", "[", "\u25c1", "\u3008")  # what a thought may begin with
-_PLAIN = ({"role", "content"}, {"from", "value"})
+_SPOKEN = ("system", "user", "assistant")
+_SECOND = {"from": "role", "value": "content"}  # the other spelling, which is read where the first is not there
 _WORDS = frozenset({"role", "from", "content", "value"})
 _UNDERSTOOD = {
     "system": _WORDS,
@@ -58,20 +59,22 @@ class Chats:
     def _turn(self, told: object, column: str, n: int) -> Turn:
         if type(told) is not dict:
             raise Misfit(f"a turn in {column} is no object", f"turn {n + 1} is {kind(told)}")
-        named = told.get("role", told.get("from"))
+        named, value = told.get("role", told.get("from")), told.get("content", told.get("value"))
         role = self.roles.get(named) if type(named) is str else None
         if role is None:
             raise Misfit(f"an unknown role in {column}", f"turn {n + 1} has {_shown(named)}")
-        words = _words(told.get("content", told.get("value")), column, n)
-        if told.keys() not in _PLAIN:
+        words = value if type(value) is str else _words(value, column, n)
+        if len(told) > 2 or value is None or role not in _SPOKEN:
             return self._with_more(told, role, words, column, n)
         if role == "assistant":
             said, thought = reasoning_apart(words)
             return Turn("assistant", said, "", thought)
-        return _called(words, column) if role == CALL else Turn(role, words)  # type: ignore[arg-type] # one of ROLES
+        return Turn(role, words)  # type: ignore[arg-type] # one of ROLES
 
     def _with_more(self, told: Mapping[str, Any], role: str, words: str, column: str, n: int) -> Turn:
-        more = {name: value for name, value in told.items() if name not in _UNDERSTOOD[role] and value is not None}
+        understood = _UNDERSTOOD[role]
+        more = {name: value for name, value in told.items() if name not in understood and value is not None}
+        more |= {name: told[name] for name, first in _SECOND.items() if name in told and first in told}
         if role == CALL:
             turn = _called(words, column)
         elif role == "assistant":
@@ -90,10 +93,10 @@ class Chats:
 def reasoning_apart(text: str) -> tuple[str, str]:
     """An assistant's words and the thought at their head, if there is one; else the words exactly as they are."""
     said, thought, _ = parted(text)
-    at_head = text.lstrip().startswith(_MARKS) or (thought and text.rstrip().endswith(said))
-    if len(said) == len(text) or not at_head or said == text.strip():
+    if len(said) == len(text):
         return text, ""
-    return said, thought
+    at_head = text.lstrip().startswith(_MARKS) or (thought and text.rstrip().endswith(said))
+    return (said, thought) if at_head and said != text.strip() else (text, "")
 
 
 def shallow(value: Any, column: str) -> Any:  # noqa: ANN401 # whatever JSON has

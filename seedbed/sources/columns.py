@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -47,6 +48,11 @@ class Columns(Frozen):
     )
     kind: str | None = Field(default=None, description=f"Kind of the rows: {', '.join(KINDS)}. Left out, by content.")
 
+    @cached_property
+    def contents(self) -> dict[str, str]:
+        """The columns of contents that are given, by our names for them."""
+        return {name: path for name in CONTENTS if (path := getattr(self, name)) is not None}
+
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.kind is not None and self.kind not in KINDS:
@@ -65,7 +71,7 @@ def contents_of(row: Row, columns: Columns) -> tuple[Row, Row] | None:
     Raises:
         Misfit: it has no such column.
     """
-    given = {name: path for name in CONTENTS if (path := getattr(columns, name)) is not None}
+    given = columns.contents
     if not given:
         return None
     left, found = dict(row), dict[str, Any]()

@@ -7,7 +7,7 @@ understands goes along as facts of the row, as it is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ CONTEXTS = ("context", "input")
 ANSWERS = ("answer", "chosen", "output", "response", "completion")
 SECONDS = ("rejected", "corrected")
 AUTHORS = ("model", "generator", "author")
+_OURS = frozenset({*QUESTIONS, *CONTEXTS, *ANSWERS, *SECONDS, "system", "history", "tools"})
 _AS_THEY_ARE = Columns()
 
 
@@ -80,8 +81,9 @@ def understand(
         told = form.read(_respelled(row, seen, columns, text), chats)
     tools = tools_in(seen.get("tools"), "tools")
     author, author_column = _author(row, columns)
-    beside = {**row, **dict.fromkeys(told.used)} if mapped is None else mapped[1]
-    content = _content(told, tools, _facts(beside, author_column, chats.extras))
+    told.used.add(author_column)
+    facts = _facts(row if mapped is None else mapped[1], told.used if mapped is None else {author_column}, chats.extras)
+    content = _content(told, tools, facts)
     kind = columns.kind or told.kind or _kind(told, tools)
     if flaw := _flaw(content, kind, answers_optional):
         raise Misfit(flaw, f"its columns are {', '.join(row)}"[:500])
@@ -90,7 +92,10 @@ def understand(
 
 def _form_of(row: Row) -> Form:
     for form in FORMS:
-        if all(row.get(name) is not None for name in form.needs):
+        for name in form.needs:
+            if row.get(name) is None:
+                break
+        else:
             return form
     if empty := next((name for name in QUESTIONS if name in row), ""):
         raise Misfit(f"no request in {empty}")
@@ -241,7 +246,10 @@ def _respelled(row: Row, seen: Row, columns: Columns, text: bytes) -> Row:
 
 def _first(row: Row, names: Iterable[str]) -> str:
     """The first of these columns that has something, "" if none has."""
-    return next((name for name in names if row.get(name) is not None and row[name] != ""), "")
+    for name in names:
+        if row.get(name) is not None and row[name] != "":
+            return name
+    return ""
 
 
 def _response(turn: Turn) -> Response:
@@ -253,7 +261,10 @@ def _author(row: Row, columns: Columns) -> tuple[str, str]:
     if columns.author is not None:
         value = value_at(row, columns.author)
         return (value, columns.author) if type(value) is str else ("", "")
-    return next(((row[name], name) for name in AUTHORS if type(row.get(name)) is str), ("", ""))
+    for name in AUTHORS:
+        if type(row.get(name)) is str:
+            return row[name], name
+    return "", ""
 
 
 def _id(row: Row, columns: Columns) -> str:
@@ -261,11 +272,12 @@ def _id(row: Row, columns: Columns) -> str:
     return value if type(value) is str else str(value) if type(value) is int else ""
 
 
-def _facts(left: Row, author_column: str, extras: dict[str, object]) -> dict[str, object]:
+def _facts(left: Row, used: Collection[str], extras: dict[str, object]) -> dict[str, object]:
     """What the row says beside: columns that nobody understood, and what the turns have more."""
-    found: dict[str, object] = {
-        name: shallow(value, name) for name, value in left.items() if value is not None and name != author_column
-    }
+    found: dict[str, object] = {}
+    for name, value in left.items():
+        if name not in used and value is not None and not (name in _OURS and value in ("", [])):
+            found[name] = shallow(value, name)
     if extras:
         found["turns of the chat" if "turns" in found else "turns"] = extras
     return {FACTS: found} if found else {}
@@ -273,9 +285,9 @@ def _facts(left: Row, author_column: str, extras: dict[str, object]) -> dict[str
 
 def _content(told: Told, tools: tuple[Any, ...], facts: dict[str, object]) -> Content:
     turns, responses = told.turns, told.responses
-    plain = not tools and len(turns) == 1 and turns[0].role == "user" and len(responses) < 3
-    if plain and not any(one.reasoning or one.tool_calls for one in responses):  # as most are: a third of the time
-        answer, rejected = [*(one.content for one in responses), "", ""][:2]
+    bare = not tools and not any(one.reasoning or one.tool_calls for one in responses)
+    if bare and len(turns) == 1 and turns[0].role == "user":  # as most are: in a third of the time
+        answer, rejected = [*[one.content for one in responses], "", ""][:2]
         rest = Rest(facts=facts or None, label=told.label) if facts or told.label is not None else None
         return Content(turns[0].content, answer, turns[0].context, rejected, rest)
     try:
@@ -285,8 +297,8 @@ def _content(told: Told, tools: tuple[Any, ...], facts: dict[str, object]) -> Co
 
 
 def _kind(told: Told, tools: tuple[Any, ...]) -> str:
-    calls = tools or any(one.tool_calls for one in told.responses)
-    return "dialogue" if calls or len(told.turns) > 1 else "instruction"
+    calls = any(one.tool_calls for one in told.responses)
+    return "dialogue" if tools or calls or len(told.turns) > 1 else "instruction"
 
 
 def _flaw(content: Content, kind: str, answers_optional: bool) -> str:
