@@ -283,8 +283,16 @@ def _language(text: str, letters: int) -> str:
     return str(found["lang"]) if found["score"] >= _SURE else ""
 
 
+_ENGLISH = frozenset(
+    "the and of to is are was in that it for you with this be as on have not can from or what how a an by at which".split()
+)
+_PLAINLY = 4  # different words of these at a text's opening, and it is English without a model
+
+
 def _foreign(text: str, languages: tuple[str, ...]) -> str:
     """The language of a text that is surely none of these; a suspect is read further, for it may only quote."""
+    if "en" in languages and len(_ENGLISH.intersection(text[: 2 * _LOOK].lower().split())) >= _PLAINLY:
+        return ""
     for letters in (_LOOK, _SECOND_LOOK):
         found = _language(text, letters)
         if not found or found in languages:

@@ -13,7 +13,7 @@ from seedbed.engines import EngineError, EngineRefused
 from seedbed.prompts import BadPrompt
 from seedbed.records import Leaf, Sample
 from seedbed.replies import Unreadable
-from seedbed.sources import Misfit
+from seedbed.sources.misfit import Misfit
 from seedbed.store.runs import ENGINE_FAILURE
 
 REFUSED = "refused: "
@@ -34,7 +34,7 @@ def failed(sample: Sample, step: str, problem: Exception, leaf: Leaf | None) -> 
         error = f"{problem}{_longest(leaf) if problem.kind == 'prompt too long' else ''}"
         told = Failure(step, reason, error)
     elif isinstance(problem, Misfit):
-        reason, error = f"does not fit: {problem.reason}", problem.told
+        reason, error = f"does not fit: {problem.reason}", problem.details
         told = Failure(step, reason, error, "Correct the row, or say under columns: which column is what")
     elif isinstance(problem, BadPrompt):
         reason, error = f"the prompt cannot be filled: {str(problem).splitlines()[0][:160]}", str(problem)

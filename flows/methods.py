@@ -20,7 +20,7 @@ from curators.rules import Rules, ruled, rules
 from curators.vote import Vote, vote
 from generators import knowledge, preferences, rows, skills
 from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
-from seedbed.sources import Source
+from seedbed.sources.files import Source
 
 Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a step's transcripts
 

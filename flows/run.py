@@ -86,7 +86,7 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
             leaves += (Leaf(path=f"requests/{requests}", kind="requests", seeds=(), requests=found),)
         opens = known.generators[step.name].source
         if opens and (source := opens(step.options, path.parent)):
-            leaves += (Leaf(path=f"rows/{source.name}", kind="rows", seeds=(), source=source),)
+            leaves += (Leaf(f"rows/{source.name}", "rows", (), pattern=getattr(step.options, "source", ""), source=source),)
     for pattern in dict.fromkeys(getattr(step.options, "documents", None) or "" for step in recipe.generate):
         leaves += tuple(
             Leaf(path=f"documents/{document.name}", kind="knowledge", seeds=(), documents=(document,), pattern=pattern)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from flows.plan import Plan, Plot
 from seedbed.errors import InputError
 from seedbed.records import Unit
-from seedbed.sources import Raw
+from seedbed.sources.raw import Raw
 from seedbed.store import Store
 from seedbed.store.runs import open_places, open_rows
 

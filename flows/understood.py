@@ -12,7 +12,8 @@ from flows.plan import Plot
 from flows.screen import Screen, line
 from seedbed.recipe import Recipe
 from seedbed.records import Draft, Leaf, Unit
-from seedbed.sources import Misfit, Raw
+from seedbed.sources.misfit import Misfit
+from seedbed.sources.raw import Raw
 
 Row = dict[str, object]
 SHOWN, LEAVES_SHOWN, PLACES_SHOWN, TEXT_SHOWN = 10, 10, 3, 300
@@ -80,7 +81,7 @@ def understood(plot: Plot) -> Understood:
             odd = found.misfits.setdefault(draft.reason, Misfits())
             odd.n += 1
             if len(odd.first) < PLACES_SHOWN:
-                odd.first.append((raw.file, raw.line, draft.told))
+                odd.first.append((raw.file, raw.line, draft.details))
     return found
 
 
@@ -116,7 +117,7 @@ def first_rows(plot: Plot, n: int = SHOWN) -> list[Row]:
 def _told(raw: Raw, draft: Draft | Misfit) -> Row:
     where: Row = {"file": raw.file, "line": raw.line}
     if isinstance(draft, Misfit):
-        return {**where, "misfit": draft.reason, "what": draft.told}
+        return {**where, "misfit": draft.reason, "what": draft.details}
     content = draft.content
     turns = [{"role": turn.role, "text": turn.text} for turn in content.turns]
     responses = [

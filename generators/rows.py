@@ -7,15 +7,20 @@ it goes further.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from seedbed.engines import Engines
 from seedbed.records import Draft, Frozen, Leaf, Unit
-from seedbed.sources import Columns, Source, open_source, understand
+from seedbed.sources.columns import UNASSIGNED, Columns
+from seedbed.sources.files import Source, open_source
+from seedbed.sources.forms import understand
+from seedbed.sources.misfit import Misfit
 
-UNASSIGNED = "unassigned"
+KIND = "instruction"  # of a row of which nobody knows what it is
 
 
 class Rows(Frozen):
@@ -29,13 +34,25 @@ class Rows(Frozen):
         description="A file (.jsonl, .json, .csv, .parquet), a folder or pattern of them from the recipe's folder, or "
         "hf://datasets/OWNER/NAME.",
     )
-    columns: Columns | None = Field(
-        default=None, description="Which column is what, where the usual names do not say; then nothing else is read."
+    columns: Columns = Field(
+        default=Columns(), description="Which column is what, where the usual names do not say; then nothing else is."
     )
-    leaf: str | None = Field(default=None, description=f"The column that says a row's leaf; left out, {UNASSIGNED}.")
-    leaves: Mapping[str, str] | None = Field(
-        default=None, description="The leaf of each value of that column, where it is not the value itself."
+    leaf: str | None = Field(default=None, description=f"The column of a row's leaf; left out, {UNASSIGNED}.")
+    leaves: Mapping[str, str] = Field(
+        default={}, description="The leaf of each value of that column, where it is not the value itself."
     )
+
+    @cached_property
+    def told(self) -> Columns:
+        """The columns with the one of the leaf among them."""
+        given = self.columns.model_dump(exclude_unset=True)
+        given |= {"leaf": self.leaf} if self.leaf else {}
+        return Columns.model_validate(given | ({"leaves": self.leaves} if self.leaves else {}))
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        self.told  # noqa: B018 # raises what is wrong with the two together
+        return self
 
 
 def opened(options: Rows, folder: Path) -> Source:
@@ -45,7 +62,7 @@ def opened(options: Rows, folder: Path) -> Source:
 
 def leaves(taxonomy: Sequence[Leaf], options: Rows) -> list[Leaf]:
     """The source as the place that this method's rows come from."""
-    return [leaf for leaf in taxonomy if leaf.source is not None and leaf.path == f"rows/{options.source}"]
+    return [leaf for leaf in taxonomy if leaf.source is not None and leaf.pattern == options.source]
 
 
 def wanted(leaf: Leaf, options: Rows) -> int:
@@ -63,11 +80,16 @@ def row(unit: Unit, options: Rows) -> Draft:
     raw = unit.item
     if raw is None:
         raise ValueError("a unit of a source has a row")
-    found = understand(raw, options.columns, options.leaf, options.leaves)
+    if raw.problem:
+        raise Misfit("it cannot be read", f"{raw.file}, line {raw.line}: {raw.problem}")
+    try:
+        found = understand(raw.row, options.told, text=raw.text)
+    except Misfit as misfit:
+        raise Misfit(misfit.reason, f"{raw.file}, line {raw.line}: {misfit}") from misfit
     return Draft(
         content=found.content,
         kind=found.kind,
         parents=(f"{unit.leaf.path}#{raw.number}",),
         author=found.author,
-        leaf=found.leaf or UNASSIGNED,
+        leaf=found.leaf,
     )

@@ -17,7 +17,8 @@ from seedbed.conversation import Content, Message, ToolCall, Turn
 from seedbed.normal_form import nfkc
 
 if TYPE_CHECKING:
-    from seedbed.sources import Raw, Source
+    from seedbed.sources.files import Source
+    from seedbed.sources.raw import Raw
 
 __all__ = ["Content", "Message", "ToolCall", "Turn"]
 
