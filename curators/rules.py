@@ -284,7 +284,8 @@ def _language(text: str, letters: int) -> str:
 
 
 _ENGLISH = frozenset(
-    "the and of to is are was in that it for you with this be as on have not can from or what how a an by at which".split()
+    ("the", "and", "of", "to", "is", "are", "was", "in", "that", "it", "for", "you", "with", "this", "be", "as", "on")
+    + ("have", "not", "can", "from", "or", "what", "how", "a", "an", "by", "at", "which")
 )
 _PLAINLY = 4  # different words of these at a text's opening, and it is English without a model
 

@@ -15,22 +15,24 @@ import numpy as np
 
 from curators.exact_duplicates import STEP as DUPLICATES
 from curators.exact_duplicates import ExactDuplicates, Seen, keys_of
-from flows import at_once
+from flows.crew import Crew
 from flows.failures import failed
 from flows.gates import repassed
 from flows.judged import named, revised, ruled, sample_of, unasked, with_pairs
+from flows.parts import job_of, told_apart
 from flows.plan import JudgeStep, Plan, Plot
 from flows.progress import Progress
-from flows.shards import Part, Shard, Slice, entries_of, parts_of, plot_of, slices_of
+from flows.shards import Part, RowsOf, Shard, Slice, entries_of, parts_of, slices_of
 from seedbed.conversation import Content
 from seedbed.conversation_json import content_of
 from seedbed.drafts import Unfinished
 from seedbed.engines import Engines
 from seedbed.ledger import Ledger, Stopped
 from seedbed.records import Draft, Sample, Unit, Verdict
+from seedbed.sources.raw import Raw
 from seedbed.store import Store, StoreError
 from seedbed.store.passed import kept_by_others, keys_before
-from seedbed.store.rows import Judged, Tables, judged_tables
+from seedbed.store.rows import Judged, judged_tables
 from seedbed.store.runs import ENGINE_FAILURE, announce, finish_shard
 
 SHARDS_UNDER_WAY = 3  # at least; more where their rows would leave places of the engine empty
@@ -67,10 +69,17 @@ class Growth:
         self._progress = progress
         self._twins = next((o for step in plan.recipe.curate if isinstance(o := step.options, ExactDuplicates)), None)
         self._seen = _seen(plan, store, self._twins)
+        self._crew = Crew(plan.rows_at_once)
         self._unanswered: list[int] = []  # keys that were let through, of rows that are to be tried again
 
     async def rounds(self) -> None:
         """Try every open place, round after round, until none is open. Raises Stopped."""
+        try:
+            await self._rounds()
+        finally:
+            self._crew.close()
+
+    async def _rounds(self) -> None:
         attempt, shards, position = 0, 0, 0
         while True:
             parts = await asyncio.to_thread(parts_of, self._plan, self._store, attempt)
@@ -101,11 +110,14 @@ class Growth:
             await under_way.acquire()
             if any(task.done() and task.exception() for task in tasks):
                 break
-            if self._ledger.stop_reason and one.part.at_once:  # nothing in such a shard would ask whether to stop
-                break
-            shard = Shard(one.number, one.first, await one.part.take(one.at, one.n), one.part.at_once)
             selected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            task = asyncio.create_task(self._shard(shard, before, selected))
+            if isinstance(one.part, RowsOf) and one.part.at_once:
+                if self._ledger.stop_reason:  # nothing in such a shard asks whether to stop
+                    break
+                work = self._taken_in(one, one.part, await one.part.raws(one.at, one.n), before, selected)
+            else:
+                work = self._shard(Shard(one.number, one.first, await one.part.take(one.at, one.n)), before, selected)
+            task = asyncio.create_task(work)
             task.add_done_callback(lambda _: under_way.release())
             tasks = [t for t in tasks if not t.done() or t.exception()] + [task]
             before = selected
@@ -127,52 +139,49 @@ class Growth:
                     name = f"judge with {' and '.join(judge.name for judge in step)}, {shard.rows}"
                     rows = await self._stage(name, partial(self._judge_all, rows, step))
             rows = [self._closed(row, last=True) if row.sample.status == "pending" else row for row in rows]
-            outcome = await self._tables(shard, rows)
+            outcome = judged_tables(self._plan.run_id, rows, self._engines.judge.card.model)
             pairs = sum(len(row.pairs) for row in rows)
             self._ledger.conclude(partial(finish_shard, self._plan.run_id, shard.number, pairs, outcome))
             self._alarm(shard_over=True)
-            if shard.at_once:
-                await self._ledger.settle(OUTCOMES_WAITING)
         finally:
             if not selected.done():
                 selected.cancel()
 
-    async def _tables(self, shard: Shard, rows: Rows) -> Tables:
-        """The rows for the store; those of a large shard in a thread, for they take a while."""
-        work = partial(judged_tables, self._plan.run_id, rows, self._engines.judge.card.model)
-        return await asyncio.to_thread(work) if shard.at_once else work()
+    async def _taken_in(
+        self,
+        one: Slice,
+        part: RowsOf,
+        raws: Sequence[Raw],
+        before: asyncio.Future[None],
+        selected: asyncio.Future[None],
+    ) -> None:
+        """A shard of rows of which no step asks a model, by columns."""
+        try:
+            found = await self._crew.work(job_of(self._plan, part.plot), raws, one.first, part.attempt)
+            await _turn(before)
+            outcome = await asyncio.to_thread(told_apart, found, self._seen, self._plan.run_id)
+            selected.set_result(None)
+            self._progress.outcomes(outcome["samples"], found.failures, found.examples)
+            self._ledger.conclude(partial(finish_shard, self._plan.run_id, one.number, 0, outcome))
+            self._alarm(shard_over=True)
+            await self._ledger.settle(OUTCOMES_WAITING)
+        finally:
+            if not selected.done():
+                selected.cancel()
 
     async def _make_all(self, shard: Shard) -> Rows:
-        if all(plot.generator.at_once for _, plot in shard.units):
-            return self._counted(await asyncio.to_thread(at_once.make, shard, ""), tried=True)
         made = (self._make(unit, plot, shard.first + i) for i, (unit, plot) in enumerate(shard.units))
         return _whole(await asyncio.gather(*made, return_exceptions=True))
 
     async def _judge_all(self, rows: Sequence[Judged], judges: tuple[JudgeStep, ...]) -> Rows:
         last = judges is self._plan.curators[-1]
-        if all(step.method.at_once for step in judges):
-            waiting = [row for row in rows if row.sample.status == "pending"]
-            judged = iter(self._counted(await asyncio.to_thread(at_once.judge, waiting, judges), last=last))
-            return [next(judged) if row.sample.status == "pending" else row for row in rows]
-        asked = (self._judge_one(row, judges, last) for row in rows)
-        return _whole(await asyncio.gather(*asked, return_exceptions=True))
-
-    def _counted(self, done: Sequence[at_once.Done], tried: bool = False, last: bool = False) -> Rows:
-        """The rows of a step that asked no model, counted."""
-        rows = []
-        for row, told in done:
-            if told:
-                self._progress.failure(told)
-            if tried:
-                self._progress.tried()
-            rows.append(self._closed(row, last))
-        self._alarm()
-        return rows
+        judged = (self._judge_one(row, judges, last) for row in rows)
+        return _whole(await asyncio.gather(*judged, return_exceptions=True))
 
     async def _make(self, unit: Unit, plot: Plot, position: int) -> Judged:
         async with self._units:
             try:
-                draft: Draft = await plot.generator.make(unit, self._engines, plot.options)
+                draft = await plot.makes(unit, self._engines)
                 problem: Exception | None = None
             except RUN_ENDS:
                 raise
@@ -228,7 +237,7 @@ class Growth:
         return selected
 
     def _plot(self, sample: Sample) -> Plot:
-        return plot_of(self._plan.plots, sample.method, sample.source, sample.leaf)
+        return self._plan.plots[sample.method, sample.source or sample.leaf]
 
     def _failed(self, row: Judged, step: str, problem: Exception) -> Judged:
         sample, told = failed(row.sample, step, problem, self._plot(row.sample).leaf)

@@ -23,7 +23,7 @@ def sample_of(unit: Unit, draft: Draft, model: str) -> Sample:
         parents=draft.parents,
         call_ids=draft.call_ids,
         model=draft.author or model,
-        source=unit.leaf.path if unit.leaf.source else "",
+        source=unit.leaf.path if unit.leaf.kind == "rows" else "",
     )
 
 

@@ -19,6 +19,7 @@ from curators.glance import Glance, glance
 from curators.rules import Rules, ruled, rules
 from curators.vote import Vote, vote
 from generators import knowledge, preferences, rows, skills
+from seedbed.recipe import Recipe
 from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
 from seedbed.sources.files import Source
 
@@ -72,6 +73,12 @@ class Methods:
     generators: Mapping[str, Generator]
     judges: Mapping[str, Judge]
     selectors: Mapping[str, type[BaseModel]]
+
+    def ask(self, recipe: Recipe) -> bool:
+        """Whether any step of a recipe asks a model."""
+        makers = any(not self.generators[step.name].at_once for step in recipe.generate)
+        judges = (self.judges[step.name] for step in recipe.curate if step.name in self.judges)
+        return makers or any(not judge.at_once for judge in judges)
 
     def generator_options(self) -> dict[str, type[BaseModel]]:
         """Options model by generator name, for reading recipes."""

@@ -24,7 +24,7 @@ from seedbed.asking import Asking
 from seedbed.engines import Engines, ModelCard
 from seedbed.errors import InputError
 from seedbed.recipe import Recipe, Step
-from seedbed.records import Leaf, Sample, Verdict
+from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
 from seedbed.yamlfile import nearest
 
 ASKED = {*Asking.model_fields, "omit"}  # of a model in a recipe, what decides its answers beside which it is
@@ -44,6 +44,11 @@ class Plot:
     options: BaseModel
     wanted: int
     identity: str
+
+    async def makes(self, unit: Unit, engines: Engines) -> Draft:
+        """What its generator makes of a unit."""
+        draft: Draft = await self.generator.make(unit, engines, self.options)
+        return draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,15 @@ class Plan:
         """The judges that come before this one."""
         judges = [judge for part in self.curators if not isinstance(part, str) for judge in part]
         return judges[: judges.index(step)]
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of sources that are taken in many at a time."""
+        return sum(plot.wanted for plot in self.plots.values() if plot.leaf.source) if self.asks_nothing else 0
+
+    def generator_of(self, method: str) -> str:
+        """The generator of a step, whose name may have a number behind it."""
+        return dict(_named(self.recipe.generate))[method].name
 
     @property
     def asks_nothing(self) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from flows.edits import check_edits
-from flows.engines import cards, open_all, places, recorded, unpriced
+from flows.engines import cards, open_all, places, recorded, unasked, unpriced
 from flows.grow import Growth, Stage, direct
 from flows.keys import refuse_keys
 from flows.methods import methods
@@ -86,7 +86,8 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
             leaves += (Leaf(path=f"requests/{requests}", kind="requests", seeds=(), requests=found),)
         opens = known.generators[step.name].source
         if opens and (source := opens(step.options, path.parent)):
-            leaves += (Leaf(f"rows/{source.name}", "rows", (), pattern=getattr(step.options, "source", ""), source=source),)
+            named = getattr(step.options, "source", "")
+            leaves += (Leaf(f"rows/{source.name}", "rows", (), pattern=named, source=source),)
     for pattern in dict.fromkeys(getattr(step.options, "documents", None) or "" for step in recipe.generate):
         leaves += tuple(
             Leaf(path=f"documents/{document.name}", kind="knowledge", seeds=(), documents=(document,), pattern=pattern)
@@ -113,7 +114,7 @@ async def grow(
     recipe = seedbed.recipe
     try:
         async with AsyncExitStack() as stack:
-            engines = await open_all(recipe, stack, home)
+            engines = await _engines(recipe, stack, home)
             plan = make_plan(recipe, seedbed.leaves, methods(), cards(engines), rows)
             stack.enter_context(lease(home, plan.run_id))
             return await _walk(plan, store, engines, stage, watch)
@@ -134,7 +135,7 @@ async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: W
     try:
         async with AsyncExitStack() as stack:
             stack.enter_context(lease(home, recipe.name, "recipe"))
-            engines = await open_all(recipe, stack, home)
+            engines = await _engines(recipe, stack, home)
             whole = make_plan(recipe, seedbed.leaves, methods(), cards(engines))
             plan = only_new(whole, grown(store, recipe.name))
             if not plan.plots:
@@ -143,6 +144,11 @@ async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: W
             return await _walk(plan, store, engines, stage, watch)
     finally:
         store.close()
+
+
+async def _engines(recipe: Recipe, stack: AsyncExitStack, home: Path) -> Engines:
+    """The recipe's models, opened where any step asks one."""
+    return await open_all(recipe, stack, home) if methods().ask(recipe) else unasked(recipe)
 
 
 def _unchanged(plan: Plan, store: Store, engines: Engines) -> Outcome:

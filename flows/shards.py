@@ -7,9 +7,9 @@ rows of a source are read when their shard's turn comes, in order, so that no li
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,51 +23,30 @@ from seedbed.store import Store
 from seedbed.store.runs import open_places, open_rows
 
 Units = tuple[tuple[Unit, Plot], ...]
-ROWS_AT_ONCE = 8192  # of a source, in a shard of which no model is asked anything
+ROWS_AT_ONCE = 8192  # of a source, in a shard of which no step asks a model
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A slice of the plan: the places from position `first` on. `at_once`: no step of it asks a model."""
+    """A slice of the plan: the places from position `first` on."""
 
     number: int
     first: int
     units: Units
-    at_once: bool = False
 
     @property
     def rows(self) -> str:
         """Which rows of the run these are, as people count."""
-        first, last = self.first + 1, self.first + len(self.units)
-        return f"rows {first} to {last}" if last > first else f"row {first}"
+        return told_rows(self.first, len(self.units))
 
 
-class Part(Protocol):
-    """Units of one kind in a round: how many, how many a shard, and those from number `at` on."""
-
-    size: int
-    a_shard: int
-    at_once: bool
-
-    async def take(self, at: int, n: int) -> Units:
-        """The `n` units from number `at` on; asked for in order."""
-        ...
-
-
-class Slice(NamedTuple):
-    """Where a shard lies: in which part, and where there; its number, and the position of its first row."""
-
-    part: Part
-    at: int
-    n: int
-    number: int
-    first: int
+def told_rows(first: int, n: int) -> str:
+    """The rows from position `first` on, as people count."""
+    return f"rows {first + 1} to {first + n}" if n > 1 else f"row {first + 1}"
 
 
 class Places:
     """Places of leaves, each to be filled by a generator."""
-
-    at_once = False
 
     def __init__(self, plan: Plan, places: pa.Table, attempt: int) -> None:
         self._plan, self._places, self._attempt = plan, places, attempt
@@ -85,35 +64,60 @@ class Places:
 
 
 class RowsOf:
-    """Rows of a source, by their numbers in ascending order."""
+    """Rows of a source, by their numbers in ascending order; asked for in order.
+
+    Where no step asks a model (`at_once`) they are taken in many at a time, as they stand in the file.
+    """
 
     def __init__(self, plan: Plan, plot: Plot, numbers: npt.NDArray[np.int64], attempt: int) -> None:
-        self._plan, self._plot, self._numbers, self._attempt = plan, plot, numbers, attempt
-        self.at_once = plan.asks_nothing
+        self.plot, self.attempt, self.at_once = plot, attempt, plan.asks_nothing
         self.size, self.a_shard = len(numbers), ROWS_AT_ONCE if self.at_once else plan.shard_rows
+        self._recipe, self._numbers = plan.recipe.name, numbers
         self._reading: Iterator[Raw] | None = None
         self._next = 0
 
     async def take(self, at: int, n: int) -> Units:
-        """The units of these rows, read in a thread."""
-        return await asyncio.to_thread(self._take, self._numbers[at : at + n].tolist())
+        """The units of these rows."""
+        method, leaf = self.plot.method, self.plot.leaf
+        raws = await self.raws(at, n)
+        return tuple((Unit(self._recipe, method, leaf, raw.number, self.attempt, 0, raw), self.plot) for raw in raws)
 
-    def _take(self, numbers: Sequence[int]) -> Units:
-        source, recipe, plot, attempt = self._plot.leaf.source, self._plan.recipe.name, self._plot, self._attempt
+    async def raws(self, at: int, n: int) -> list[Raw]:
+        """The rows themselves, read in a thread; lines of JSON are left as text where they are taken in at once.
+
+        Raises InputError where the source has lost rows.
+        """
+        return await asyncio.to_thread(self._read, self._numbers[at : at + n].tolist())
+
+    def _read(self, numbers: Sequence[int]) -> list[Raw]:
+        source = self.plot.leaf.source
         if source is None or not numbers:
-            return ()
+            return []
         if self._reading is None or not 0 <= numbers[0] - self._next < ROWS_AT_ONCE:
-            self._reading = source.rows(numbers[0])
-        wanted, found = set(numbers), list[tuple[Unit, Plot]]()
+            self._reading = source.rows(numbers[0], lazily=self.at_once)
+        wanted, found = set(numbers), list[Raw]()
         for raw in self._reading:
             if raw.number in wanted:
-                found.append((Unit(recipe, plot.method, plot.leaf, raw.number, attempt, 0, raw), plot))
+                found.append(raw)
             if raw.number >= numbers[-1]:
                 break
         self._next = numbers[-1] + 1
         if len(found) < len(numbers):
             raise InputError(f"{source.name} has lost rows since the run began: run it again, on the file as it is now")
-        return tuple(found)
+        return found
+
+
+Part = Places | RowsOf
+
+
+class Slice(NamedTuple):
+    """Where a shard lies: in which part, and where there; its number, and the position of its first row."""
+
+    part: Part
+    at: int
+    n: int
+    number: int
+    first: int
 
 
 def parts_of(plan: Plan, store: Store, attempt: int) -> list[Part]:
@@ -141,8 +145,3 @@ def slices_of(parts: Sequence[Part], number: int, position: int) -> list[Slice]:
 def entries_of(slices: Sequence[Slice]) -> list[tuple[int, int, int]]:
     """(number, first position, rows) of each, as the store announces them."""
     return [(one.number, one.first, one.n) for one in slices]
-
-
-def plot_of(plots: Mapping[tuple[str, str], Plot], method: str, source: str, leaf: str) -> Plot:
-    """The plot that a sample grew in."""
-    return plots[method, source or leaf]

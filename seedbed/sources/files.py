@@ -54,7 +54,7 @@ class Files:
                     total.update(chunk)
         return total.hexdigest()
 
-    def rows(self, start: int = 0) -> Iterator[Raw]:
+    def rows(self, start: int = 0, lazily: bool = False) -> Iterator[Raw]:
         """The rows from number `start` on, lazily. Raises OSError where a file is gone."""
         number = 0
         for path in self.paths:
@@ -63,7 +63,7 @@ class Files:
                 continue
             passed, place = max(start - number, 0), self.place(path)
             number += passed
-            for found in read_file(local(path), passed):
+            for found in read_file(local(path, lazily), passed):
                 yield Raw(number, place, *found)
                 number += 1
 
@@ -75,9 +75,9 @@ class Files:
 Source = Files | HubRows
 
 
-def local(path: Path) -> File:
+def local(path: Path, lazily: bool = False) -> File:
     """A file of this machine."""
-    return File(path.name, lambda: path.open("rb"))
+    return File(path.name, lambda: path.open("rb"), lazily)
 
 
 def open_source(spec: str, folder: Path) -> Source:

@@ -29,7 +29,7 @@ class HubRows:
     def digest(self) -> str:
         raise NotImplementedError
 
-    def rows(self, start: int = 0) -> Iterator[Raw]:
+    def rows(self, start: int = 0, lazily: bool = False) -> Iterator[Raw]:
         raise NotImplementedError
 
 
