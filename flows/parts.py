@@ -28,7 +28,7 @@ from seedbed.conversation import Content
 from seedbed.records import Draft, Leaf, Unit
 from seedbed.sources.raw import Raw
 from seedbed.sources.readers import parsed
-from seedbed.store.rows import Judged, Tables, judged_tables
+from seedbed.store.rows import Judged, Tables, samples_table, verdicts_table
 
 TWIN = "exact duplicate"
 
@@ -113,11 +113,12 @@ def made(
     ended = [_judged(row._replace(verdicts=()), behind, told) for row in pending]
     ends = iter(ended)
     final = [next(ends) if row.sample.status == "pending" else row for row in rows]
-    samples = judged_tables(job.run_id, [_kept(row)._replace(verdicts=()) for row in final])["samples"]
+    samples = samples_table(job.run_id, final)
+    kept = pc.if_else(pc.equal(samples["status"], "pending"), "kept", samples["status"])
     part = Part(
-        samples,
-        judged_tables(job.run_id, rows)["verdicts"],
-        judged_tables(job.run_id, ended)["verdicts"],
+        _replaced(samples, "status", kept),
+        verdicts_table(job.run_id, rows),
+        verdicts_table(job.run_id, ended),
         waiting,
         np.zeros(0, dtype=np.uint64) if keys is None else keys,
     )
@@ -152,12 +153,6 @@ def _judged(row: Judged, judges: Sequence[JudgeStep], told: list[Failure]) -> Ju
             return row._replace(sample=sample)
         row = ruled(row, [named(verdict, step)])
     return row
-
-
-def _kept(row: Judged) -> Judged:
-    if row.sample.status != "pending":
-        return row
-    return row._replace(sample=row.sample.model_copy(update={"status": "kept"}))
 
 
 def told_apart(part: Part, seen: Seen, run_id: str) -> Tables:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import BaseModel, ConfigDict, InstanceOf
 
 from seedbed.conversation import Content, Message, ToolCall, Turn
-from seedbed.normal_form import nfkc
+from seedbed.folding import folded
 
 if TYPE_CHECKING:
     from seedbed.sources.files import Source
@@ -116,8 +116,8 @@ class Sample(Frozen):
     @cached_property
     def text_hash(self) -> str:
         """Hash of the prompt, NFKC, case and white space folded: the same for exact duplicates; "" if it is empty."""
-        folded = " ".join(nfkc(self.content.prompt()).casefold().split())
-        return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if folded else ""
+        text = folded(self.content.prompt())
+        return hashlib.blake2b(text, digest_size=8).hexdigest() if text else ""
 
 
 @dataclass(frozen=True, slots=True)

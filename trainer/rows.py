@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Row:
         """The conversation as a training reads it: without its passages where those of knowledge are left out."""
         if self.kind != KNOWLEDGE or training.passages != "left_out":
             return self.content
-        turns = [replace(turn, context="") for turn in self.content.turns]
+        turns = [turn._replace(context="") for turn in self.content.turns]
         return Content.of(turns, self.content.responses, self.content.tools)
 
     def tokens(self, training: Training, tokenizer: PreTrainedTokenizerBase) -> Tokens:
