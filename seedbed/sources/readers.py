@@ -183,8 +183,8 @@ def _csv(file: File, start: int) -> Rows:
     with opened(file) as content:
         cells = _Cells(content)
         _, names, problem = next(cells, (1, [], ""))
-        if problem:
-            yield Found(1, problem=problem)
+        if problem or len(set(names)) < len(names):
+            yield Found(1, problem=problem or "two columns have one name, so that no row can be read")
             return
         for line, row, fault in islice(cells, start, None):
             if not fault and len(row) != len(names):
