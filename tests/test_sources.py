@@ -73,7 +73,9 @@ def test_a_folder_is_its_files_in_the_order_of_their_names_and_says_what_it_leav
     source = open_source("./data/", tmp_path)
     assert source.name == "data" and source.left_out == ("data/README.md",)
     found = list(source.rows())
-    assert [raw.file for raw in found] == [name for name in ("data/a.csv", "data/b/train.jsonl", "data/c.parquet") for _ in "12"]
+    assert [raw.file for raw in found] == [
+        name for name in ("data/a.csv", "data/b/train.jsonl", "data/c.parquet") for _ in "12"
+    ]
     for start in range(7):
         assert list(source.rows(start)) == found[start:]
     assert source.count() == 6 and [raw.row for raw in open_source("data/*.csv", tmp_path).rows()] == ROWS[1:3]
@@ -138,7 +140,11 @@ def test_types_of_parquet_are_those_of_its_schema_and_what_json_lacks_is_text_or
 def test_a_text_of_parquet_that_is_not_utf_8_costs_its_own_row(tmp_path):
     column = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
     pq.write_table(pa.table({"q": column}), tmp_path / "a.parquet")
-    assert [raw.problem or raw.row["q"] for raw in read(tmp_path / "a.parquet")] == ["a", "a text of it is not UTF-8", "c"]
+    assert [raw.problem or raw.row["q"] for raw in read(tmp_path / "a.parquet")] == [
+        "a",
+        "a text of it is not UTF-8",
+        "c",
+    ]
 
 
 def test_a_json_file_may_be_a_list_or_lines_and_is_read_as_far_as_it_can_be(tmp_path):
@@ -225,10 +231,10 @@ def test_a_data_set_of_the_hub_is_read_at_its_commit_with_its_types_as_they_stan
     pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
     parquet = (tmp_path / "rows.parquet").read_bytes()
     with FakeHub("hf_" + "CanaryToBeSeenInNoPlaceWhatsoever1").running() as hub:
-        repo = hub.repo("me/chats", **{"data/train.jsonl": chats, "data/test.jsonl": b'{"question": "Why?"}\n'})
-        first = repo.head
-        hub.repo("me/sums", **{"sums.csv": b"question,answer\n6 x 7?,042\n", "README.md": card})
-        hub.repo("me/rows", **{"data/train-00000-of-00001.parquet": parquet})
+        repo = hub.repo("me/chats")
+        first = repo.commit({"data/train.jsonl": chats, "data/test.jsonl": b'{"question": "Why?"}\n'})
+        hub.repo("me/sums").commit({"sums.csv": b"question,answer\n6 x 7?,042\n", "README.md": card})
+        hub.repo("me/rows").commit({"data/train-00000-of-00001.parquet": parquet})
         name = "hf://datasets/me/chats"
         train, test, sums, rows = from_hub(
             hub, tmp_path, name, f"{name}/test", "hf://datasets/me/sums/sums/train", "hf://datasets/me/rows"
