@@ -21,7 +21,7 @@ from curators.vote import Vote, vote
 from generators import knowledge, preferences, rows, skills
 from seedbed.recipe import Recipe
 from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
-from seedbed.sources.files import Source
+from seedbed.sources.source import Source
 
 Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a step's transcripts
 

@@ -16,9 +16,10 @@ from pydantic import ConfigDict, Field, model_validator
 from seedbed.engines import Engines
 from seedbed.records import Draft, Frozen, Leaf, Unit
 from seedbed.sources.columns import UNASSIGNED, Columns
-from seedbed.sources.files import Source, open_source
+from seedbed.sources.files import open_source
 from seedbed.sources.forms import understand
 from seedbed.sources.misfit import Misfit
+from seedbed.sources.source import Source
 
 KIND = "instruction"  # of a row of which nobody knows what it is
 

@@ -7,7 +7,8 @@ plan gives the same id in every run and two rows of the same text stay two rows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -17,12 +18,13 @@ from seedbed.conversation import Content, Message, ToolCall, Turn
 from seedbed.folding import folded
 
 if TYPE_CHECKING:
-    from seedbed.sources.files import Source
     from seedbed.sources.raw import Raw
+    from seedbed.sources.source import Source
 
 __all__ = ["Content", "Message", "ToolCall", "Turn"]
 
 Status = Literal["kept", "dropped", "failed", "pending"]
+USED_UP = "no request is left for this place"  # the reason of a row that no further try can help
 
 
 class Frozen(BaseModel):
@@ -149,15 +151,30 @@ class Answer:
 
     text: str
     author: str = ""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request from a file, with the answers to it that the file has, if any."""
+    """A request from a file, with the answers to it that the file has, if any.
+
+    Where it is more than one request (a system prompt, earlier turns, tools), `turns` are all of them and `tools` the
+    schemas. `line` of the file is where it stands first, counted from 1, 0 where nobody knows.
+    """
 
     question: str
     context: str = ""
     answers: tuple[Answer, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    tools: tuple[Mapping[str, object], ...] = ()
+    line: int = field(default=0, compare=False)
+
+    @property
+    def content(self) -> Content:
+        """It as a conversation without a response."""
+        if self.turns:
+            return Content.of(self.turns, tools=self.tools)
+        return Content(question=self.question, context=self.context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def reasoning_apart(text: str) -> tuple[str, str]:
     said, thought, _ = parted(text)
     if len(said) == len(text):
         return text, ""
-    at_head = text.lstrip().startswith(_MARKS) or (thought and text.rstrip().endswith(said))
+    at_head = text.lstrip().startswith(_MARKS) or (said and thought and text.rstrip().endswith(said))
     return (said, thought) if at_head and said != text.strip() else (text, "")
 
 

@@ -8,76 +8,21 @@ Nothing is guessed from names: a folder called `key=value` is a folder.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from seedbed.folders import Matches, astray, hidden_part, matching
-from seedbed.sources.hub import HUB, HubRows, open_hub
-from seedbed.sources.raw import MOST_BYTES, Raw
-from seedbed.sources.readers import READERS, File, count_rows, ending, header_of, read_file
+from seedbed.sources.hub import HUB, open_hub
+from seedbed.sources.raw import MOST_BYTES
+from seedbed.sources.readers import READERS, File, ending, header_of
+from seedbed.sources.source import Source
 from seedbed.yamlfile import BadInput, Problem
 
 ENDINGS = f"{', '.join(READERS)}, and with .gz behind those of texts"
 _WILD = frozenset("*?[")
-_CHUNK = 1 << 20
 _SHOWN = 5
 _CORRECT = "Correct the path: it is taken from the recipe's folder"
-
-
-@dataclass(frozen=True, slots=True)
-class Files:
-    """Rows of files, one after the other in the order of their names. `left_out` are a folder's files of other kinds.
-
-    Counts and hashes read all files anew each time: keep what you were told.
-    """
-
-    name: str
-    folder: Path
-    paths: tuple[Path, ...]
-    left_out: tuple[str, ...] = ()
-    revision: str = ""
-
-    def count(self) -> int:
-        """How many rows there are, those that cannot be read included."""
-        return sum(count_rows(local(path)) for path in self.paths)
-
-    def digest(self) -> str:
-        """A hash of the files' names and contents, 32 hexadecimal digits."""
-        total = hashlib.blake2b(digest_size=16)
-        for path in self.paths:
-            total.update(f"{self.place(path)}\0{path.stat().st_size}\0".encode("utf-8", "surrogateescape"))
-            with path.open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    total.update(chunk)
-        return total.hexdigest()
-
-    def rows(self, start: int = 0, lazily: bool = False) -> Iterator[Raw]:
-        """The rows from number `start` on, lazily. Raises OSError where a file is gone."""
-        number = 0
-        for path in self.paths:
-            if number < start and number + (held := count_rows(local(path))) <= start:
-                number += held
-                continue
-            passed, place = max(start - number, 0), self.place(path)
-            number += passed
-            for found in read_file(local(path, lazily), passed):
-                yield Raw(number, place, *found)
-                number += 1
-
-    def place(self, path: Path) -> str:
-        """A file as it is called from the folder that the source was named in."""
-        return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else path.as_posix()
-
-
-Source = Files | HubRows
-
-
-def local(path: Path, lazily: bool = False) -> File:
-    """A file of this machine."""
-    return File(path.name, lambda: path.open("rb"), lazily)
 
 
 def open_source(spec: str, folder: Path) -> Source:
@@ -102,8 +47,18 @@ def open_source(spec: str, folder: Path) -> Source:
         problems.append(_nothing(named, found.files))
     if problems:
         raise BadInput(*problems)
-    source = Files(PurePath(os.path.normpath(spec)).as_posix(), folder, tuple(paths))
-    return replace(source, left_out=tuple(source.place(path) for path in found.files if path not in set(paths)))
+    name = PurePath(os.path.normpath(spec)).as_posix()
+    left_out = [_place(path, folder) for path in found.files if path not in set(paths)]
+    return Source(name, tuple(_local(path, folder) for path in paths), left_out=tuple(left_out))
+
+
+def _local(path: Path, folder: Path) -> File:
+    return File(_place(path, folder), lambda: path.open("rb"))
+
+
+def _place(path: Path, folder: Path) -> str:
+    """A file as it is called from the folder that the source was named in."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
 
 
 def _found(spec: str, folder: Path, named: Path) -> tuple[Matches, bool]:
@@ -145,7 +100,7 @@ def _unreadable(path: Path) -> Problem | None:
 
 def _csv_head(path: Path) -> Problem | None:
     """The problem with the names of a CSV file's columns."""
-    names = header_of(local(path))
+    names = header_of(_local(path, path.parent))
     twice = next((name for n, name in enumerate(names) if name in names[:n]), None)
     if twice is None:
         return None

@@ -263,7 +263,7 @@ def _author(row: Row, columns: Columns) -> tuple[str, str]:
     if columns.author is not None:
         value = value_at(row, columns.author)
         return (value, columns.author) if type(value) is str else ("", "")
-    for name in AUTHORS:
+    for name in () if columns.contents else AUTHORS:
         if type(row.get(name)) is str:
             return row[name], name
     return "", ""

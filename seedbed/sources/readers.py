@@ -197,8 +197,8 @@ def _csv(file: File, start: int) -> Rows:
     with opened(file) as content:
         cells = _Cells(content)
         _, names, problem = next(cells, (1, [], ""))
-        if problem:
-            yield Found(1, problem=problem)
+        if problem or len(set(names)) < len(names):
+            yield Found(1, problem=problem or "two columns have one name, so that no row can be read")
             return
         for line, row, fault in islice(cells, start, None):
             if not fault and len(row) != len(names):
@@ -214,12 +214,12 @@ class _Cells(Iterator[tuple[int, list[str], str]]):
 
     def __init__(self, file: BinaryIO) -> None:
         csv.field_size_limit(MOST_ROW)  # Python's own is 128 KiB
-        self._file, self._line, self._problem = file, 0, ""
+        self._file, self._line, self._problem, self._held = file, 0, "", 0
         self._rows = csv.reader(self._texts(), strict=True)
 
     def __next__(self) -> tuple[int, list[str], str]:
         while True:
-            begin, self._problem = self._line + 1, ""
+            begin, self._problem, self._held = self._line + 1, "", 0
             try:
                 cells = next(self._rows)
             except csv.Error as error:
@@ -230,7 +230,9 @@ class _Cells(Iterator[tuple[int, list[str], str]]):
     def _texts(self) -> Iterator[str]:
         try:
             while text := self._file.readline(MOST_ROW):
-                self._line += 1
+                self._line, self._held = self._line + 1, self._held + len(text)
+                if self._held > MOST_ROW:
+                    raise csv.Error(f"{_TOO_LONG}, as where a quote is not closed; what follows cannot be read")
                 if len(text) == MOST_ROW and not text.endswith(b"\n"):
                     _pass_by(self._file)
                     self._problem, text = _TOO_LONG, b"\n"
@@ -251,16 +253,19 @@ class _Cells(Iterator[tuple[int, list[str], str]]):
 def _parquet(file: File, start: int) -> Rows:
     from pyarrow import ArrowException, parquet
 
-    with opened(file) as content, parquet.ParquetFile(content) as table:
-        groups, line = list(range(table.num_row_groups)), 0
-        while groups and line + table.metadata.row_group(groups[0]).num_rows <= start:
-            line += table.metadata.row_group(groups.pop(0)).num_rows
-        try:
+    line = 0
+    try:
+        with opened(file) as content, parquet.ParquetFile(content) as table:
+            groups = list(range(table.num_row_groups))
+            while groups and line + table.metadata.row_group(groups[0]).num_rows <= start:
+                line += table.metadata.row_group(groups.pop(0)).num_rows
             for batch in table.iter_batches(_BATCH, groups):
                 yield from islice(_of_batch(batch, line), max(start - line, 0), None)
                 line += batch.num_rows
-        except (ArrowException, OSError) as error:
-            yield Found(line + 1, problem=f"the file is damaged from here on: {str(error).splitlines()[0]}")
+    except (ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # the file is gone, or out of reach; Arrow's own errors have no number
+            raise
+        yield Found(line + 1, problem=f"the file is damaged from here on: {str(error).splitlines()[0]}")
 
 
 def _of_batch(batch: pa.RecordBatch, line: int) -> Rows:

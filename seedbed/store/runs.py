@@ -16,6 +16,7 @@ from duckdb import DuckDBPyConnection
 
 from seedbed.engines import NOBODY, ModelCard
 from seedbed.errors import InputError
+from seedbed.records import USED_UP
 from seedbed.store.order_schema import LATEST_RUN, NEXT_ENTRY
 from seedbed.store.rows import Tables, add_tables
 from seedbed.store.store import Store
@@ -27,14 +28,14 @@ DAMAGED = "damaged"  # a run that lost rows with a damaged store
 ENGINE_FAILURE = "engine: "
 LAST_TRY = 3
 
-_FAILURES = {"engine": ENGINE_FAILURE, "nobody": f"{ENGINE_FAILURE}{NOBODY}", "last": LAST_TRY}
+_FAILURES = {"engine": ENGINE_FAILURE, "nobody": f"{ENGINE_FAILURE}{NOBODY}", "last": LAST_TRY, "used_up": USED_UP}
 
 # Of the rows of a run: those that are to be tried again.
 _TRIED = """
 tried AS (
     SELECT method, leaf, ordinal, attempt, status = 'kept' AS kept,
            status = 'failed' AND starts_with(reason, $engine) AS silent,
-           silent AND NOT starts_with(reason, $nobody) AS broken
+           silent AND NOT starts_with(reason, $nobody) AS broken, reason = $used_up AS used_up
     FROM base.samples WHERE run_id = $run AND derived = ''),
 rows AS (
     SELECT *, silent AND count(*) FILTER (broken) OVER (PARTITION BY method, leaf, ordinal) < $last AS unanswered
@@ -172,7 +173,8 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
     """Places (method, leaf, ordinal, tries spent on it) to try for the `attempt`-th time, in the order of the plan.
 
     Coverage balancing as in LAB, section 3.1: a leaf is refilled until its target is kept or `budget` tries
-    a place are spent in all. With `budget` None only rows that the engine failed on are tried again.
+    a place are spent in all. With `budget` None only rows that the engine failed on are tried again. A place that has
+    used up what there was for it is not tried again.
     """
     return store.query(
         f"""
@@ -182,15 +184,15 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
         {_TRIED.replace("WHERE run_id", "WHERE attempt < $attempt AND run_id")},
         spent AS (SELECT method, leaf, count(*) FILTER (NOT unanswered) AS tries FROM rows GROUP BY ALL),
         places_tried AS (
-            SELECT method, leaf, ordinal, bool_or(kept) AS kept, arg_max(unanswered, attempt) AS unanswered,
-                   count(*) FILTER (NOT rows.unanswered) AS spent
+            SELECT method, leaf, ordinal, bool_or(kept OR used_up) AS closed,
+                   arg_max(unanswered, attempt) AS unanswered, count(*) FILTER (NOT rows.unanswered) AS spent
             FROM rows GROUP BY ALL),
         waiting AS (
             SELECT leaf_order, method, leaf, ordinal, target, coalesce(tries, 0) AS tries,
                    coalesce(places_tried.spent, 0) AS spent,
                    row_number() OVER (PARTITION BY method, leaf ORDER BY ordinal) AS place
             FROM places LEFT JOIN places_tried USING (method, leaf, ordinal) LEFT JOIN spent USING (method, leaf)
-            WHERE $attempt = 0 OR (NOT kept AND ($budget IS NOT NULL OR unanswered)))
+            WHERE $attempt = 0 OR (NOT closed AND ($budget IS NOT NULL OR unanswered)))
         SELECT method, leaf, ordinal, spent FROM waiting
         WHERE $budget IS NULL OR place <= $budget * target - tries
         ORDER BY leaf_order, ordinal
