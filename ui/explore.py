@@ -104,7 +104,7 @@ def _one(store: Store, run_id: str, sample_id: str) -> None:
         desk.empty(f"There is no sample {sample_id} in run {run_id}. List some with:", _some())
         return
     _head(found)
-    draw_conversation(found, not st.toggle("Show the texts as they were written", key="written"))
+    draw_conversation(found)
     draw_verdicts(found.verdicts)
     draw_relatives(found)
     draw_reviews(found.reviews, desk.reviewer())
@@ -123,7 +123,7 @@ def _head(found: Life) -> None:
     draw(titled(why + (f" (at {row['step']})" if row["step"] and row["reason"] else ""), line(str(row["sample_id"]))))
     made = f"made by {row['model']}" if row["model"] else ""
     place = f"place {row['ordinal']}, try {row['attempt']}"
-    source = f"from {row['source']}" if row["source"] else ""
+    source = f"brought in from {row['source']}" if row["source"] else ""
     draw(
         line(str(row["leaf"]), str(row["kind"]), f"method {row['method']}", made, source, place, f"run {row['run_id']}")
     )

@@ -11,6 +11,7 @@ from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
 from ui import seat
 from ui.seat import Seat
+from ui.turns import share
 
 HELP = {
     "1": "keep the sample; of a pair, the left answer is better",
@@ -23,6 +24,7 @@ HELP = {
     "N": "write a note",
     "D": "show what differs, word by word",
     "M": "show the texts as they were written; again: as Markdown, without images and links",
+    "A": "show all of a sample that is too long to be drawn at once",
     "W": "show what the judges said; not of a pair, which is blind",
     "B": "give one verdict to everything that the filter matches",
     "L": "look back at the sample before: the judges, the others",
@@ -38,7 +40,7 @@ DECISIONS = {
 }
 SEAT, OPEN, ON = "seat", "open dialog", "keys on"  # in the session
 TROUBLE, MEANT = "trouble", "meant"
-BEFORE, MARKDOWN = "sample before", "Markdown"
+BEFORE, MARKDOWN, WHOLE = "sample before", "Markdown", "all of it"
 
 
 def buttons(store: Store, sitting: Seat) -> None:
@@ -57,6 +59,7 @@ def buttons(store: Store, sitting: Seat) -> None:
     with _row("views"):
         _switch("difference", "D", not compared)
         _switch(MARKDOWN, "M", none)
+        _switch(WHOLE, "A", item is None or share(item.content) is None)
         _switch("judges", "W", none or pair)
         _switch(BEFORE, "L", sitting.last is None)
         _button("Bulk verdict", "B", _opening("bulk"), kind="tertiary")
@@ -108,7 +111,7 @@ def _switch(name: str, shortcut: str, off: bool) -> None:
 
 def _doing(store: Store, work: Callable[[Store, Seat], None]) -> Callable[[], None]:
     def do() -> None:
-        st.session_state[f"show {BEFORE}"] = False
+        st.session_state[f"show {BEFORE}"] = st.session_state[f"show {WHOLE}"] = False
         act(store, work)
 
     return do

@@ -13,9 +13,8 @@ from seedbed.standing import counted
 from seedbed.store import Store
 from seedbed.store.lineage import Life, Row, calls
 from seedbed.transcripts import Compared, Orders, Transcript, read
-from ui.markdown import as_written, rendered
 from ui.safe import Html, bullets, draw, line, stacked, struck, table, titled, words
-from ui.turns import asked, further, known, labelled, responded
+from ui.turns import asked, further, known, labelled, responded, share, showing
 
 SECOND_NAMES = {"rejected": ("Chosen answer", "Rejected answer"), "corrected": ("Answer", "Corrected answer")}
 
@@ -33,13 +32,12 @@ def draw_verdicts(rows: Sequence[Row]) -> None:
             draw(titled(f"How {row['step']} came to it", _transcript(str(row["transcript"])), 3))
 
 
-def draw_conversation(life: Life, markdown: bool) -> None:
+def draw_conversation(life: Life) -> None:
     """The stored conversation with its responses, who gave each, and what methods know of the row."""
-
-    def show(_: str, said: str) -> Html:
-        return rendered(said) if markdown else as_written(said)
-
     content = content_of(life.sample)
+    written = st.toggle("Show the texts as they were written", key="written")
+    whole = share(content) is None or st.toggle("Show all of it", key="whole")
+    show = showing(content, not written, whole)
     second = KINDS[str(life.sample["kind"])].second
     names = SECOND_NAMES.get(second, ("Answer", "Other answer"))
     draw(asked(content, show))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 
 from markdown_it import MarkdownIt
@@ -11,45 +11,36 @@ from markdown_it.token import Token
 from ui.maths import typeset, with_maths
 from ui.safe import Html, code, folded, stacked, words
 
-SHOWN = 12_000  # characters of a text at once; brackets that nobody closes cost Markdown the square of their number
-_HEADINGS = ("h1", "h2", "h3", "h4", "h5")
-_DIRECTED = ("p", "ul", "ol", "li", "blockquote", "th", "td", *_HEADINGS, "h6")
+LONGEST = 12_000  # characters; brackets that nobody closes cost Markdown the square of their number
+_HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+_DIRECTED = ("p", "ul", "ol", "li", "blockquote", "th", "td", *_HEADINGS)
 _OUTER = ("list_item_open", "blockquote_open")
 
 
-def rendered(said: str, top: int = 6) -> Html:
+def rendered(said: str, top: int = 3) -> Html:
     """A text as Markdown: images and links are told in words, and HTML is shown as it was written.
 
-    `top` is the level on the page of the text's own highest headings. What a long text says further down is folded.
+    `top` is the level on the page of the text's own highest headings. What a long text says further down is folded, as
+    it was written.
     """
-    return _begun(said, lambda begun: _markdown(begun, top))
+    if len(said) <= LONGEST:
+        return _markdown(said, top)
+    begun, more = said[:LONGEST], said[LONGEST:]
+    return stacked(_markdown(begun, top), folded(f"{len(more):,} characters more, as they were written", words(more)))
 
 
-def as_written(said: str) -> Html:
-    """A text as it is; what a long one says further down is folded."""
-    return _begun(said, words)
-
-
-def _begun(said: str, draw: Callable[[str], Html]) -> Html:
-    """The beginning of a text drawn, up to the end of a line or a word, and the rest of it folded."""
-    if len(said) <= SHOWN:
-        return draw(said)
-    at = max(said.rfind("\n", SHOWN // 2, SHOWN), said.rfind(" ", SHOWN // 2, SHOWN)) + 1 or SHOWN
-    more = said[at:]
-    return stacked(draw(said[:at]), folded(f"{len(more):,} characters more, as they were written", words(more)))
-
-
-@lru_cache(maxsize=256)  # a sample is drawn at every key, and the next one before it is asked for
+@lru_cache(maxsize=256)  # the page draws the sample in hand again at every key that stays with it
 def _markdown(said: str, top: int) -> Html:
     parser = _parser()
-    tokens = parser.parse(said)
+    tokens, level = parser.parse(said), top - 1
     for n, token in enumerate(tokens):
         if token.type == "th_open" and not tokens[n + 1].content:
             token.tag = tokens[n + 2].tag = "td"  # a head without words is none to a screen reader
         if token.tag in _DIRECTED and token.nesting == 1 and not (n and tokens[n - 1].type in _OUTER):
             token.attrSet("dir", "auto")  # a block's own words say from which side it is read, or those around it
-        if token.tag in _HEADINGS:
-            token.tag = f"h{min(6, top + _HEADINGS.index(token.tag))}"  # of the text, not of the page
+        if token.type == "heading_open":  # of the text, not of the page, and none below a level that is not there
+            level = min(6, level + 1, top + _HEADINGS.index(token.tag))
+            token.tag = tokens[n + 2].tag = f"h{level}"
         if token.type == "table_open":
             token.attrSet("tabindex", "0")  # it scrolls by itself, also by the keyboard
         if token.children:

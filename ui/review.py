@@ -11,14 +11,14 @@ from seedbed.conversation import Content, Response
 from seedbed.store import Store
 from seedbed.store.leases import MINUTES, Item
 from seedbed.store.lineage import reviews, verdicts
+from seedbed.store.reviews import TEXTS
 from ui import desk, keys, panel, seat
 from ui.dialogs import ask, side_names
 from ui.diff import Span, compare
 from ui.life import draw_reviews, draw_verdicts
-from ui.markdown import as_written, rendered
 from ui.safe import Html, compared, draw, known_as, legend, line, literal, said, stacked, titled
 from ui.seat import Seat, View
-from ui.turns import Show, asked, further, known, labelled, responded
+from ui.turns import Show, asked, further, known, labelled, responded, showing
 
 ORDERS = {
     "most disagreement first": "disagreement",
@@ -120,7 +120,8 @@ def _progress(sitting: Seat) -> list[str]:
 
 
 def _sample(store: Store, item: Item) -> None:
-    show, content, differs = _showing(item), item.content, keys.shown("difference")
+    content, differs = item.content, keys.shown("difference")
+    show = _showing(item, showing(content, keys.shown(keys.MARKDOWN), keys.shown(keys.WHOLE)))
     draw(known_as(item.key.sample_id, item.leaf, item.kind, *_done(item)), asked(content, show))
     if item.of_kind.second:
         _two_answers(item, show)
@@ -152,21 +153,20 @@ def _responses(content: Content) -> tuple[Response, Response]:
     return first, second
 
 
-def _showing(item: Item) -> Show:
-    """How its texts are drawn: an edited one with what the edit changed, where that is asked for."""
-    markdown, differs = keys.shown(keys.MARKDOWN), keys.shown("difference")
+def _showing(item: Item, show: Show) -> Show:
+    """Draws an edited text with what the edit changed, where that is asked for."""
+    differs = keys.shown("difference")
 
-    def show(name: str, said: str) -> Html:
-        if differs and name and item.stored[name] != said:
-            return _changed(item.stored[name], said)
-        return rendered(said) if markdown else as_written(said)
+    def draw_changes(name: str, said: str) -> Html:
+        edited = differs and item.stored.get(name, said) != said
+        return _changed(item.stored[name], said) if edited else show(name, said)
 
-    return show
+    return draw_changes
 
 
 def _marking(spans: Sequence[Span], show: Show) -> Show:
     """Draws the words of an answer with their marks, and its reasoning as ever."""
-    return lambda name, said: compared(spans) if name else show(name, said)
+    return lambda name, said: compared(spans) if name in TEXTS else show(name, said)
 
 
 def _changed(stored: str, edited: str) -> Html:

@@ -8,12 +8,39 @@ import orjson
 
 from seedbed.conversation import Content, Response, ToolCall, Turn
 from seedbed.told_facts import told_facts
+from ui.markdown import rendered
 from ui.safe import Html, code, folded, line, stacked, table, titled, words
 
+AT_ONCE = 16_000  # characters of a sample that are drawn before anybody asks for all: a key shall not wait for more
 LONG = 600  # characters of a tool's result that are shown without a click
+DATA = "data"
 LABELS = {True: "labelled: as it should be", False: "labelled: not as it should be"}
 
-Show = Callable[[str, str], Html]  # draws a text; the name is that of the stored text, "" of any other
+# Draws a text by its name: that of a text that the store has, "data" for what a program wrote, "" for any other.
+Show = Callable[[str, str], Html]
+
+
+def showing(content: Content, markdown: bool, whole: bool) -> Show:
+    """How the texts of a sample are drawn: of long ones the beginning, unless the whole is asked for."""
+    limit = None if whole else share(content)
+
+    def show(name: str, said: str) -> Html:
+        begun, more = said[:limit], len(said[limit:]) if limit is not None else 0
+        drawn = _data(begun) if name == DATA else rendered(begun) if markdown else words(begun)
+        return stacked(drawn, line(f"… and {more:,} characters more")) if more else drawn
+
+    return show
+
+
+def share(content: Content) -> int | None:
+    """How much of each text is drawn at once, so that all together stay within bounds; None if that is all."""
+    room, lengths = AT_ONCE, sorted(map(len, content.texts()))
+    for place, length in enumerate(lengths):
+        each = room // (len(lengths) - place)
+        if length > each:
+            return max(each, LONG)
+        room -= length
+    return None
 
 
 def asked(content: Content, show: Show) -> Html:
@@ -23,14 +50,14 @@ def asked(content: Content, show: Show) -> Html:
         return stacked(*(titled(name.capitalize(), show(name, text)) for name, text in texts if text))
     before = len(content.rest.before) if content.rest else 0
     turns = (_turn(turn, show, n == before) for n, turn in enumerate(content.turns))
-    return stacked(*_offered(content.tools), *turns)
+    return stacked(*_offered(content.tools, show), *turns)
 
 
 def responded(response: Response, name: str, show: Show) -> Html:
     """A response; `name` is that of the stored text that has its words."""
     bare = not response.content and bool(response.tool_calls)
     said = [] if bare else [show(name, response.content)]
-    calls = (_call(call, shown=bare) for call in response.tool_calls)
+    calls = (_call(call, show, opened=bare) for call in response.tool_calls)
     return stacked(*_reasoning(response.reasoning, show), *said, *calls)
 
 
@@ -56,16 +83,17 @@ def known(facts: Mapping[str, object]) -> Html:
 def _turn(turn: Turn, show: Show, stored: bool) -> Html:
     """A turn under its role; the words of the last of a user's are a stored text."""
     if turn.role == "tool":
-        return titled(f"tool {turn.name}".strip(), _result(turn.content))
+        return titled(f"tool {turn.name}".strip(), _result(turn.content, show))
     named = (("context", turn.context), ("question", turn.content))
     said = [show(name if stored else "", text) for name, text in named if text]
-    return titled(turn.role, stacked(*_reasoning(turn.reasoning, show), *said, *map(_call, turn.tool_calls)))
+    calls = (_call(call, show) for call in turn.tool_calls)
+    return titled(turn.role, stacked(*_reasoning(turn.reasoning, show), *said, *calls))
 
 
-def _offered(tools: Sequence[Mapping[str, object]]) -> Iterator[Html]:
+def _offered(tools: Sequence[Mapping[str, object]], show: Show) -> Iterator[Html]:
     if tools:
         names = ", ".join(str(_function(tool).get("name", "unnamed")) for tool in tools)
-        yield folded(f"Tools offered: {names}", *(code(_pretty(tool), "json") for tool in tools))
+        yield folded(f"Tools offered: {names}", show(DATA, _pretty(list(tools))))
 
 
 def _function(tool: Mapping[str, object]) -> Mapping[str, object]:
@@ -73,14 +101,13 @@ def _function(tool: Mapping[str, object]) -> Mapping[str, object]:
     return inner if isinstance(inner, Mapping) else tool
 
 
-def _call(call: ToolCall, shown: bool = False) -> Html:
-    return folded(f"Calls {call.name}", code(_pretty(call.arguments), "json"), shown=shown)
+def _call(call: ToolCall, show: Show, opened: bool = False) -> Html:
+    return folded(f"Calls {call.name}", show(DATA, _pretty(call.arguments)), shown=opened)
 
 
-def _result(text: str) -> Html:
-    """What a tool gave back: data as data, all else as it was written."""
-    pretty = _pretty(text)
-    drawn = words(text) if pretty == text else code(pretty, "json")
+def _result(text: str, show: Show) -> Html:
+    """What a tool gave back, folded where it is long."""
+    drawn = show(DATA, _pretty(text))
     return folded(f"Result, {len(text):,} characters", drawn) if len(text) > LONG else drawn
 
 
@@ -91,10 +118,12 @@ def _reasoning(text: str, show: Show) -> Iterator[Html]:
 
 def _pretty(value: object) -> str:
     """Data in lines; a text that holds none stays as it is."""
-    if not isinstance(value, str):
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
     try:
-        found = orjson.loads(value)
+        found = orjson.loads(value) if isinstance(value, str) else value
     except orjson.JSONDecodeError:
-        return value
-    return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if isinstance(found, dict | list) else value
+        found = value
+    return orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if isinstance(found, dict | list) else str(value)
+
+
+def _data(text: str) -> Html:
+    return code(text, "json") if text.startswith(("{", "[")) else words(text)

@@ -176,7 +176,7 @@ def test_an_argument_that_is_all_quotes_has_the_first_hundred_checked_and_the_ot
 def test_a_text_that_would_take_long_as_markdown_is_folded_further_down_and_says_so():
     shown = markdown.rendered("**a**" + "[" * LENGTH)
     begun, more = shown.split("<details")
-    assert "<strong>a</strong>[" in begun and f"{LENGTH + 5 - markdown.SHOWN:,} characters more" in more
+    assert "<strong>a</strong>[" in begun and f"{LENGTH + 5 - markdown.LONGEST:,} characters more" in more
     assert shown.count("[") == LENGTH, "nothing is left out"
 
 
