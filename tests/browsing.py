@@ -105,4 +105,5 @@ def faults(page: Page, where: str = "") -> list[str]:
 def width(page: Page) -> int:
     """How wide the page is with what must be scrolled to sideways."""
     parts = "[document.documentElement, document.querySelector('[data-testid=stMain]')]"
-    return max(page.evaluate(f"{parts}.map(e => e.scrollWidth)"))
+    found: list[int] = page.evaluate(f"{parts}.map(e => e.scrollWidth)")
+    return max(found)

@@ -98,12 +98,13 @@ def _drawn(node: Element) -> Html:
 
 
 def _row(node: Element) -> Html:
-    return stacked(*(_placed(node, place, child) for place, child in enumerate(node)))
+    lines = min(_lines(node), _TALLEST)
+    return stacked(*(_placed(node, place, child, lines) for place, child in enumerate(node)))
 
 
-def _placed(row: Element, place: int, child: Element) -> Html:
+def _placed(row: Element, place: int, child: Element, lines: int) -> Html:
     """An element between its neighbours: signs with space around them, brackets as high as what they hold."""
-    text, lines = _text(child), min(_lines(row), _TALLEST)
+    text = _text(child)
     if lines > 1 and text in _STRETCHING and child.get("stretchy") != "false":
         return element("span", escaped(text), f"seedbed-tall-{lines}")
     if _is_sign(child) and text not in _TIGHT and place and _ends_term(row[place - 1]):
