@@ -105,8 +105,8 @@ def show(console: Screen, found: Understood) -> None:
         console.print(f"leaves: {', '.join(leaves)}{f' and {more:,} more' if more > 0 else ''}")
     for reason, odd in sorted(found.misfits.items(), key=lambda item: -item[1].n):
         console.print(f"{odd.n:,} do not fit: {reason}", style="bold")
-        for file, at, what in odd.first:
-            console.print(f"  {file}, line {at}: {what}")
+        for _, _, what in odd.first:
+            console.print(f"  {what}")
 
 
 def first_rows(plot: Plot, n: int = SHOWN) -> list[Row]:
