@@ -12,6 +12,7 @@ from flows.plan import Plot
 from flows.screen import Screen, line
 from seedbed.recipe import Recipe
 from seedbed.records import Draft, Leaf, Unit
+from seedbed.sources.columns import UNASSIGNED
 from seedbed.sources.misfit import Misfit
 from seedbed.sources.raw import Raw
 
@@ -33,6 +34,7 @@ class Understood:
 
     source: str
     revision: str
+    leaf: str = ""
     rows: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     leaves: Counter[str] = field(default_factory=Counter)
@@ -71,7 +73,8 @@ def sources_of(recipe: Recipe, leaves: tuple[Leaf, ...], methods: Methods) -> li
 def understood(plot: Plot) -> Understood:
     """Read a source to its end."""
     source = plot.leaf.source
-    found = Understood(source.name, source.revision) if source else Understood("", "")
+    column = getattr(plot.options, "leaf", None) or ""
+    found = Understood(source.name, source.revision, column) if source else Understood("", "")
     for raw, draft in _read(plot):
         found.rows += 1
         if isinstance(draft, Draft):
@@ -103,6 +106,8 @@ def show(console: Screen, found: Understood) -> None:
     more = len(found.leaves) - len(leaves)
     if leaves:
         console.print(f"leaves: {', '.join(leaves)}{f' and {more:,} more' if more > 0 else ''}")
+    if found.leaf and found.leaves.keys() == {UNASSIGNED}:
+        console.print(f"no row says anything in the column {found.leaf}, which was to name its leaf", style="bold")
     for reason, odd in sorted(found.misfits.items(), key=lambda item: -item[1].n):
         console.print(f"{odd.n:,} do not fit: {reason}", style="bold")
         for _, _, what in odd.first:

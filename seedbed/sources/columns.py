@@ -102,10 +102,13 @@ def truth(value: object) -> bool | None:
 
 
 def leaf_of(row: Row, columns: Columns) -> str:
-    """The leaf that a row belongs to. Raises Misfit where its value names none."""
+    """The leaf that a row belongs to; of one that says nothing of it, none. Raises Misfit where its value names none."""
     if columns.leaf is None:
         return UNASSIGNED
-    value = value_at(row, columns.leaf)
+    try:
+        value = value_at(row, columns.leaf)
+    except Misfit:
+        return UNASSIGNED
     if value is None or value == "":
         return UNASSIGNED
     value = str(value).lower() if type(value) is bool else str(value) if type(value) is int else value
