@@ -97,7 +97,7 @@ def fill(home: Path, samples: int) -> None:
         '{"curate": []}',
         {},
         targets,
-        steps=[("critique", "critique", "judge", "revision")],
+        steps=[("critique", "critique", "judge", "revision", "")],
     )
     for start in range(0, samples, size):
         rows = [sample(number, dice) for number in range(start, min(start + size, samples))]

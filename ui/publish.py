@@ -12,6 +12,7 @@ import orjson
 import streamlit as st
 
 from exporters.formats import FORMATS, export, without_keys
+from flows.edits import check_edits
 from flows.keys import keys_in_use
 from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
@@ -138,6 +139,7 @@ def _anew(store: Store, row: Row) -> None:
 
 def _make(store: Store, version: str, cuts: dict[str, float]) -> None:
     try:
+        check_edits(store)
         made = refilter(store, version, cuts)
     except (InputError, StoreError) as error:
         st.error(literal(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -119,6 +119,7 @@ def leaf_of(row: Row, columns: Columns) -> str:
     return path
 
 
+@lru_cache(maxsize=4096)
 def path_fault(path: str) -> str:
     """Why a text cannot be a leaf's path, "" if it can: it is an id in tables and in names of files."""
     if not path.isprintable() or any(sign in path for sign in _ODD):

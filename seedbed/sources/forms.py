@@ -82,6 +82,8 @@ def understand(
     tools = tools_in(seen.get("tools"), "tools")
     author, author_column = _author(row, columns)
     told.used.add(author_column)
+    if columns.leaf and not columns.leaves:  # its value is the row's leaf
+        told.used.add(columns.leaf)
     facts = _facts(row if mapped is None else mapped[1], told.used if mapped is None else {author_column}, chats.extras)
     content = _content(told, tools, facts)
     kind = columns.kind or told.kind or _kind(told, tools)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import orjson
 
-from seedbed.sources.raw import MOST_BYTES, MOST_ROW, Found, Row, Rows
+from seedbed.sources.raw import MOST_BYTES, MOST_ROW, Found, Raw, Row, Rows
 from seedbed.sources.values import Foreign, as_json, is_foreign
 from seedbed.yamlfile import kind
 
@@ -38,10 +38,14 @@ _SCAN = json.JSONDecoder(parse_float=str, parse_int=str)  # says where a value e
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file to read: its name, whose ending says how, and how it is opened, wherever it is."""
+    """A file to read: its name, whose ending says how, and how it is opened, wherever it is.
+
+    `lazily`: lines of JSON are left as text, for `parsed` to read elsewhere.
+    """
 
     name: str
     open: Callable[[], BinaryIO]
+    lazily: bool = False
 
 
 def read_file(file: File, start: int = 0) -> Rows:
@@ -84,7 +88,10 @@ def header_of(file: File) -> Sequence[str]:
 def _json_lines(file: File, start: int) -> Rows:
     with opened(file) as content:
         for line, text, problem in islice(_lines(content), start, None):
-            yield Found(line, problem=problem) if problem else _parsed(line, text)
+            if problem:
+                yield Found(line, problem=problem)
+            else:
+                yield Found(line, text=text) if file.lazily else _parsed(line, text)
 
 
 def _parsed(line: int, text: bytes) -> Found:
@@ -95,6 +102,13 @@ def _parsed(line: int, text: bytes) -> Found:
     if type(row) is not dict:
         return Found(line, problem=f"it is {kind(row)}, not an object with a value for each column")
     return Found(line, row, "", text)
+
+
+def parsed(raw: Raw) -> Raw:
+    """A row that was left as text, read."""
+    if raw.row or raw.problem or not raw.text:
+        return raw
+    return Raw(raw.number, raw.file, *_parsed(raw.line, raw.text))
 
 
 def _why(error: json.JSONDecodeError, text: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seedbed.sources.raw import Raw
 from seedbed.sources.readers import File, count_rows, read_file
@@ -39,8 +39,8 @@ class Source:
                 total.update(_hash(file))
         return total.hexdigest()
 
-    def rows(self, start: int = 0) -> Iterator[Raw]:
-        """The rows from number `start` on, lazily."""
+    def rows(self, start: int = 0, lazily: bool = False) -> Iterator[Raw]:
+        """The rows from number `start` on, one after the other; `lazily`, those in JSON lines are left as text."""
         number = 0
         for file in self.files:
             if number < start and number + (held := count_rows(file)) <= start:
@@ -48,7 +48,7 @@ class Source:
                 continue
             passed = max(start - number, 0)
             number += passed
-            for found in read_file(file, passed):
+            for found in read_file(replace(file, lazily=lazily), passed):
                 yield Raw(number, file.name, *found)
                 number += 1
 

@@ -6,6 +6,7 @@
 | bits turned and bytes lost: the journal; the store and its log | `test_journal_damage.py`; `test_damage.py` |
 | bodies: bombs, without end, deep, huge, broken, drop by drop | `test_bodies.py` |
 | files: bombs, deep, huge | `test_nesting.py`, `tests/test_yamlfile.py` |
+| documents: Word files that are bombs, deep, linked, broken; web pages likewise | `test_documents.py` |
 | slow, stopped and brief readers; calls that are never answered | `test_neighbours.py`; `test_interrupt.py` |
 | Prefect killed, frozen, slow and odd | `tests/test_tracked.py` |
 | rows of strangers: bombs, deep, endless, links, folders named `key=value` | `test_rows.py` |
