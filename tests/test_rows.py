@@ -150,7 +150,6 @@ def test_judges_see_the_whole_conversation(tmp_path):
     assert calls and all(
         "Speak as a sailor." in row["prompt"] and "A mile of the sea" in row["prompt"] for row in calls
     )
-    del asked
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the real data are beside a checkout of ours only")

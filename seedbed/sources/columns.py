@@ -102,7 +102,7 @@ def truth(value: object) -> bool | None:
 
 
 def leaf_of(row: Row, columns: Columns) -> str:
-    """The leaf that a row belongs to; of one that says nothing of it, none. Raises Misfit where its value names none."""
+    """The leaf that a row belongs to, `unassigned` where it says nothing. Raises Misfit where its value names none."""
     if columns.leaf is None:
         return UNASSIGNED
     try:

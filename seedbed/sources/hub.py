@@ -64,7 +64,7 @@ def _look_up(repo: str, revision: str | None, config: str | None) -> tuple[str, 
 
 
 def _file(url: str) -> File:
-    return File(_SPEC.sub("", url.partition("@")[2]).partition("/")[2], lambda: _opened(url))
+    return File(url.partition("@")[2].partition("/")[2], lambda: _opened(url))
 
 
 def _opened(url: str) -> BinaryIO:
