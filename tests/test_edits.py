@@ -1,0 +1,68 @@
+"""What a person's edit says passes the gates that ask no model, or it stays out of the version, with the reason."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+from seedbed.store import Store
+from seedbed.store.reviews import Event, record
+from tests.asked import sql
+from tests.test_rows import chat, own, write
+from tests.test_run import facts, seedbed
+
+BENCHMARK = "How many apples has Anna left when she gives seven of her twelve apples to Ben on Monday morning?"
+
+
+def edit(home: Path, question: str, **texts: str) -> None:
+    with closing(Store(home)) as store:
+        [row] = store.rows("SELECT run_id, sample_id FROM samples WHERE contains(question, ?)", [question])
+        record(store, "anna", Event(str(row["run_id"]), str(row["sample_id"]), "edit", edit=texts))
+
+
+def version(home: Path) -> dict[str, tuple[bool, str, str]]:
+    made = json.loads(seedbed("refilter", "own", "--json", home=home).stdout)["version"]
+    rows = sql(f"SELECT answer, kept, step, reason FROM version_samples WHERE version = '{made}'", home)
+    return {str(row["answer"]): (row["kept"], row["step"], row["reason"]) for row in rows}
+
+
+def test_an_edit_that_a_gate_turns_down_stays_out_and_another_edit_of_it_goes_in(tmp_path):
+    write(tmp_path, [chat(n) for n in (111, 222, 333)])
+    home = tmp_path / "home"
+    assert facts("run", own(tmp_path, ["rules"]), home=home)["run"]["kept"] == 3
+    refusal = "I'm sorry, but I can't assist with that request."
+    edit(home, "111", answer=refusal)
+    edit(home, "222", answer="It has three twos, which look like swans on a lake.")
+    found = version(home)
+    assert found[refusal] == (False, "rules", "edited: refusal")
+    assert found["It has three twos, which look like swans on a lake."] == (True, "", "")
+    edit(home, "111", answer="It is three ones, like fence posts in a row.")
+    assert version(home)["It is three ones, like fence posts in a row."] == (True, "", "")
+
+
+def test_an_edit_is_compared_with_the_benchmarks_of_its_run_also_when_nobody_can_any_more(tmp_path):
+    (tmp_path / "bench.jsonl").write_text(json.dumps({"question": BENCHMARK}) + "\n")
+    write(tmp_path, [chat(n) for n in (111, 222)])
+    home, gates = tmp_path / "home", [{"decontaminate": {"against": ["bench.jsonl"]}}]
+    assert facts("run", own(tmp_path, gates), home=home)["run"]["kept"] == 2
+    edit(home, "111", answer=f"Here is one. {BENCHMARK}")
+    kept, step, reason = version(home)[f"Here is one. {BENCHMARK}"]
+    assert (kept, step) == (False, "decontaminate") and "bench.jsonl" in reason
+    (tmp_path / "bench.jsonl").unlink()
+    edit(home, "222", answer="It looks like swans on a lake.")
+    kept, step, reason = version(home)["It looks like swans on a lake."]
+    assert (kept, step) == (False, "decontaminate") and "bench.jsonl" in reason
+
+
+def test_an_edit_that_was_undone_leaves_the_row_as_it_was(tmp_path):
+    from seedbed.store.reviews import undo
+
+    write(tmp_path, [chat(111)])
+    home = tmp_path / "home"
+    facts("run", own(tmp_path, ["rules"]), home=home)
+    edit(home, "111", answer="I'm sorry, but I can't assist with that request.")
+    assert not any(kept for kept, *_ in version(home).values())
+    with closing(Store(home)) as store:
+        undo(store, "anna")
+    assert [kept for kept, *_ in version(home).values()] == [True]
