@@ -283,6 +283,11 @@ def _language(text: str, letters: int) -> str:
     return str(found["lang"]) if found["score"] >= _SURE else ""
 
 
+def language_of(text: str) -> str:
+    """The language of a text as an ISO code, told from its beginning; "" where that is unsure."""
+    return _language(text, _LOOK)
+
+
 def _foreign(text: str, languages: tuple[str, ...]) -> str:
     """The language of a text that is surely none of these; a suspect is read further, for it may only quote."""
     for letters in (_LOOK, _SECOND_LOOK):

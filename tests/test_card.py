@@ -106,7 +106,7 @@ def test_its_figures_are_the_stores(tmp_path):
     assert poems[:8] == ["writing/poems", "skills", "8", "4", "2", "1", "1", "6"]
     assert "2 of 2 leaves lack 9 rows" in section(card, "Coverage")
     critique = next(row for row in table(section(card, "Judges")) if row[0] == "critique")
-    assert critique[:5] == ["critique", "judge-70b", "11", "75% of 4", "0.50"]
+    assert critique[:5] == ["critique", "judge-70b", "11", "75% of 4, not drawn", "0.50"]
     preferences = next(row for row in table(section(card, "Judges")) if row[0] == "preferences")
     assert preferences[5] == "0% of 2", "flips on swap"
     people = section(card, "People")

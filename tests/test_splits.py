@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_what_a_small_share_holds_out_a_larger_one_does_too(tmp_path):
     store = stored(tmp_path / "home", rows(300))
     shares = [held(sides(store, "desk-v1", share)) for share in (0, 0.1, 0.2, 0.5, 1)]
     assert not shares[0] and len(shares[-1]) == 300
-    assert all(small < large for small, large in zip(shares, shares[1:], strict=False))
+    assert all(small < large for small, large in pairwise(shares))
 
 
 def test_the_side_of_a_row_is_the_same_on_every_machine_for_ever(tmp_path):

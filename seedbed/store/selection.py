@@ -9,13 +9,14 @@ the texts as they were made, which no edit changes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
 from seedbed.errors import InputError
+from seedbed.kinds import KINDS
 from seedbed.store.asking import ask
 from seedbed.store.choice import folded
 from seedbed.store.damage import first_line
@@ -32,7 +33,7 @@ DRAW = (
 
 _TOOLS = r"""regexp_matches(s.rest, '[^\\]"(tools|tool_calls|tool)"')"""
 _TRAITS = f"""
-SELECT count(*) FILTER ((s.rest->'before') IS NOT NULL OR (s.rest->'after') IS NOT NULL) AS turns,
+SELECT kind, count(*) FILTER ((s.rest->'before') IS NOT NULL OR (s.rest->'after') IS NOT NULL) AS turns,
        count(*) FILTER ({_TOOLS}) AS tools
 """
 _LEAST = f"""
@@ -64,15 +65,22 @@ class Traits:
     turns: int = 0
     tools: int = 0
 
+    @classmethod
+    def of(cls, several: Iterable[Traits]) -> Traits:
+        """Those of several lots of rows, taken together."""
+        lots = list(several)
+        return cls(sum(one.turns for one in lots), sum(one.tools for one in lots))
 
-def traits_of(store: Store, version: str = "", run_id: str = "") -> Traits:
-    """The traits of what a version holds, or of what a run has kept."""
+
+def traits_of(store: Store, version: str = "", run_id: str = "") -> dict[str, Traits]:
+    """The kinds that a version holds, or that a run has kept, in the order of their table, each with its traits."""
     if version:
         tables = "FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id) WHERE version = ? AND kept"
     else:
         tables = "FROM base.samples s WHERE run_id = ? AND status = 'kept'"
-    [row] = store.rows(f"{_TRAITS} {tables}", [version or run_id])
-    return Traits(int(str(row["turns"])), int(str(row["tools"])))
+    rows = store.rows(f"{_TRAITS} {tables} GROUP BY kind", [version or run_id])
+    found = {str(row["kind"]): Traits(int(str(row["turns"])), int(str(row["tools"]))) for row in rows}
+    return {kind: found[kind] for kind in KINDS if kind in found}
 
 
 def least_share(store: Store, version: str, kinds: Sequence[str] = ()) -> float:
