@@ -65,9 +65,11 @@ class Parquet:
 
     def close(self) -> None:
         """Write the last group and the footer."""
-        if self._waiting:
-            self._write()
-        self._writer.close()
+        try:
+            if self._waiting:
+                self._write()
+        finally:
+            self._writer.close()
 
     def _write(self) -> None:
         self._writer.write_table(as_table(self._waiting, self._columns, self._loose))

@@ -11,6 +11,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
@@ -188,7 +189,9 @@ class _Part:
 
     def vanish(self) -> None:
         """Leave nothing behind where it did not appear."""
-        self._file.close()
+        for shut in (self._writer.close, self._file.close):
+            with suppress(OSError, ValueError):  # a full disk, or shut already
+                shut()
         self._part.unlink(missing_ok=True)
 
 

@@ -39,8 +39,11 @@ class Asked:
     passages: bool = True
 
 
+_USUAL = Asked()
+
+
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Kept:
     """What there is: its name, its rows, the traits of each kind, and the least share that holds one of them out."""
 
     what: str
@@ -56,7 +59,7 @@ def export(store: Store, name: str, path: Path, asked: Asked) -> str:
     Raises:
         InputError: there is no such version, nothing to write, or no way to write it; the message says what to do.
     """
-    kept = _kept(store, name, asked)
+    kept = kept_of(store, name, asked)
     form = asked.form or next(iter(forms_of(kept.traits, path.suffix)), "messages")
     traits = Traits.of(one for kind, one in kept.traits.items() if form in KINDS[kind].forms)
     manner = Manner(form, asked.bare, asked.reasoning, asked.passages, traits)
@@ -72,7 +75,7 @@ def export(store: Store, name: str, path: Path, asked: Asked) -> str:
     return "; ".join((f"{written.rows:,} rows of {kept.what} in {path}{kept.note}", *_told(kept, written, path, asked)))
 
 
-def _told(kept: _Kept, written: Written, path: Path, asked: Asked) -> Iterator[str]:
+def _told(kept: Kept, written: Written, path: Path, asked: Asked) -> Iterator[str]:
     """Where the held-out rows are, and what is in neither file."""
     if asked.sides == "apart" and written.held_out:
         yield f"{written.held_out:,} held-out rows in {beside(path)}"
@@ -84,18 +87,18 @@ def _told(kept: _Kept, written: Written, path: Path, asked: Asked) -> Iterator[s
     yield from written.told()
 
 
-def _remedy(kept: _Kept, asked: Asked) -> str:
+def _remedy(kept: Kept, asked: Asked) -> str:
     if asked.sides == "test":
         return _least(kept)
     narrowed = asked.only != _ALL
     return '. Is there such a row? `seedbed sql "SELECT DISTINCT leaf FROM samples"` lists leaves' if narrowed else ""
 
 
-def _least(kept: _Kept) -> str:
+def _least(kept: Kept) -> str:
     return f": --held-out {kept.least():g} is the least that holds one out"
 
 
-def _kept(store: Store, name: str, asked: Asked) -> _Kept:
+def kept_of(store: Store, name: str, asked: Asked = _USUAL) -> Kept:
     """The samples of a version, or of the latest one of a recipe or run; those kept so far where there is none."""
     run_id = _run_or_none(store, name)
     running = run_id and store.rows(
@@ -106,11 +109,11 @@ def _kept(store: Store, name: str, asked: Asked) -> _Kept:
             raise InputError(f"run {run_id} has no version yet: --leaf and --where are for the rows of a version")
         note = f" (the run is {running[0]['status']}: this is what it has kept so far)"
         batches = running_batches(store, run_id, asked.held_out)
-        return _Kept(f"run {run_id}", note, batches, traits_of(store, run_id=run_id), lambda: 1.0)
+        return Kept(f"run {run_id}", note, batches, traits_of(store, run_id=run_id), lambda: 1.0)
     version = find_version(store, name)
     read = version_batches(store, version, held_out=asked.held_out, only=asked.only)
     batches = read if asked.bare else traced_batches(store, version, asked.held_out, asked.only)
-    return _Kept(version, "", batches, traits_of(store, version), lambda: least_share(store, version))
+    return Kept(version, "", batches, traits_of(store, version), lambda: least_share(store, version))
 
 
 def _run_or_none(store: Store, name: str) -> str:
