@@ -39,6 +39,14 @@ _PLAIN = Traits()
 _ROWS = 1000  # as Python objects at a time
 
 
+class NoRows(ValueError):
+    """There was no row at all."""
+
+
+class NoneHeldOut(ValueError):
+    """Held-out rows were asked for, and all are to train on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How rows are written. `traits` are those of all that might be: they say which columns a file needs.
@@ -68,11 +76,13 @@ class Manner:
 class Written:
     """What came of the rows: how many are in the file and in the one of held-out rows, and which are in neither.
 
-    `left_out` counts by reason those that the form cannot hold, `others` by kind those of kinds that it is not for.
+    `passed_over` are those to train on where held-out ones were asked for. `left_out` counts by reason those that the
+    form cannot hold, `others` by kind those of kinds that it is not for.
     """
 
     rows: int = 0
     held_out: int = 0
+    passed_over: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
 
@@ -117,6 +127,7 @@ def export(batches: Iterable[pa.Table], path: Path, manner: Manner, sides: Sides
             side = "test" if split == "test" and sides == "apart" else ""
             if sides in ("train", "test") and split != sides:
                 written.held_out += split == "test"
+                written.passed_over += split != "test"
                 continue
             if side not in files:
                 files[side] = _Part(beside(path), manner)
@@ -125,7 +136,7 @@ def export(batches: Iterable[pa.Table], path: Path, manner: Manner, sides: Sides
         written.rows = files[""].rows
         written.held_out += files["test"].rows if "test" in files else 0
         if not written.rows:
-            raise ValueError(_nothing(written, manner.form, sides))
+            raise _nothing(written, manner.form)
         for part in parts:
             part.close()
         for part in parts:
@@ -155,14 +166,14 @@ def _either(names: Collection[str]) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def _nothing(written: Written, form: str, sides: Sides) -> str:
+def _nothing(written: Written, form: str) -> ValueError:
+    if n := written.held_out:
+        return ValueError(f"nothing to export: all {n:,} rows are held out. Lower --held-out, or use --split all")
+    if written.passed_over:
+        return NoneHeldOut("nothing to export: no row is held out")
     if written.left_out or written.others:
-        return f"nothing to export as {form}: {'; '.join(written.told())}"
-    if written.held_out:
-        return f"nothing to export: all {written.held_out:,} rows are held out. Lower --held-out, or use --split all"
-    if sides == "test":
-        return "nothing to export: no row is held out"
-    return "nothing to export: no sample is kept; `seedbed status` shows why they were dropped"
+        return ValueError(f"nothing to export as {form}: {'; '.join(written.told())}")
+    return NoRows("nothing to export: no sample is kept; `seedbed status` shows why they were dropped")
 
 
 class _Part:

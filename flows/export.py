@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from exporters.formats import Manner, Sides, Written, beside, forms_of, without_keys
+from exporters.formats import Manner, NoneHeldOut, NoRows, Sides, Written, beside, forms_of, without_keys
 from exporters.formats import export as write
 from flows.keys import keys_in_use
 from seedbed.errors import InputError
@@ -65,8 +65,12 @@ def export(store: Store, name: str, path: Path, asked: Asked) -> str:
     manner = Manner(form, asked.bare, asked.reasoning, asked.passages, traits)
     try:
         written = write(without_keys(kept.batches, keys_in_use(store)), path, manner, asked.sides)
+    except NoneHeldOut as error:
+        raise InputError(f"{error}{_least(kept)}") from error
+    except NoRows as error:
+        raise InputError(str(error) if asked.only == _ALL else _none(kept, asked.only)) from error
     except ValueError as error:
-        raise InputError(f"{error}{_remedy(kept, asked)}") from error
+        raise InputError(str(error)) from error
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror}. Name a file in a folder that is there, has room, and that you may "
@@ -87,11 +91,13 @@ def _told(kept: Kept, written: Written, path: Path, asked: Asked) -> Iterator[st
     yield from written.told()
 
 
-def _remedy(kept: Kept, asked: Asked) -> str:
-    if asked.sides == "test":
-        return _least(kept)
-    narrowed = asked.only != _ALL
-    return '. Is there such a row? `seedbed sql "SELECT DISTINCT leaf FROM samples"` lists leaves' if narrowed else ""
+def _none(kept: Kept, only: Only) -> str:
+    asked = [f"in leaf {only.leaf}"] if only.leaf else []
+    asked += [f"such that {only.where}"] if only.where else []
+    return (
+        f'nothing to export: {kept.what} holds no row {" and ".join(asked)}. `seedbed sql "SELECT leaf, count(*) FROM '
+        f"version_samples WHERE version = '{kept.what}' AND kept GROUP BY leaf\"` lists its leaves"
+    )
 
 
 def _least(kept: Kept) -> str:
