@@ -33,7 +33,8 @@ def _whole(answer: str, rejected: str) -> str:
 
 CANDIDATES = f"""
 CREATE OR REPLACE TEMP TABLE temp.candidates AS
-SELECT s.run_id, s.sample_id, {METHOD} AS method, s.derived, s.leaf, s.kind, s.status, s.step, s.reason, s.parents[1] AS parent,
+SELECT s.run_id, s.sample_id, {METHOD} AS method, s.derived, s.leaf, s.kind, s.status, s.step, s.reason,
+       s.parents[1] AS parent,
        row_number() OVER (ORDER BY r.entry, s.position, s.sample_id) AS place,
        {_whole("s.answer", "s.rejected")} AS whole
 FROM base.samples s JOIN base.runs r USING (run_id)

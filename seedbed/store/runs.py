@@ -248,8 +248,8 @@ def kept_batches(store: Store, run_id: str, rows: int = 4096) -> Iterator[pa.Tab
     after: tuple[int, str] = (-1, "")
     while True:
         batch = store.query(
-            "SELECT position, sample_id, run_id, kind, method, leaf, model, context, question, answer, rejected, rest, parents, "
-            "source FROM base.samples "
+            "SELECT position, sample_id, run_id, kind, method, leaf, model, context, question, answer, rejected, rest, "
+            "parents, source FROM base.samples "
             "WHERE run_id = ? AND status = 'kept' AND (position, sample_id) > (?, ?) "
             "ORDER BY position, sample_id LIMIT ?",
             [run_id, *after, rows],
