@@ -19,7 +19,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import judging, overhead, prefect_tax, resume, served, slots, store
+from benchmarks import imports, judging, overhead, prefect_tax, resume, served, slots, store
 from benchmarks.goals import Measured
 from benchmarks.peers import measure as peers
 
@@ -29,6 +29,7 @@ BENCHES: dict[str, tuple[Goals, dict[str, int]]] = {  # and what `--quick` makes
     "slots": (slots.goals, {"records": 900, "repeats": 1}),
     "prefect": (prefect_tax.goals, {"records": 600, "repeats": 1}),
     "store": (store.goals, {"rows": 10_000, "repeats": 1}),
+    "imports": (imports.goals, {"rows": 40_000, "repeats": 1}),
     "resume": (resume.goals, {"calls": 100_000, "repeats": 1}),
     "judging": (judging.goals, {"rows": 4, "repeats": 1}),
     "served": (served.goals, {"requests": 16, "repeats": 1}),

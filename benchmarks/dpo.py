@@ -164,7 +164,7 @@ def half_turned(pairs: Sequence[Pair], dice: random.Random) -> list[Pair]:
 def trained(train: Sequence[Pair], held_out: Sequence[Pair], model: Path, seed: int) -> Manifest:
     """The manifest of one training."""
     rows = [
-        (f"{split}-{n}", "preference", split, pair.instruction, "", pair.chosen, pair.rejected)
+        (f"{split}-{n}", "preference", split, pair.instruction, "", pair.chosen, pair.rejected, None)
         for split, pairs in (("train", train), ("test", held_out))
         for n, pair in enumerate(pairs)
     ]

@@ -1,5 +1,7 @@
 """From key press to next sample drawn, in a real browser, on a large store; alone, and while a run writes to it.
 
+Every fifth sample is a pair, every third a conversation: tools, reasoning, code, formulas, and texts of 221 KB.
+
     python benchmarks/review.py                     # 20,000 samples, 150 key presses in each arm
     python benchmarks/review.py --samples 200000 --chromium /path/to/chromium
 
@@ -26,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from benchmarks.conversations import CONVERSATIONS
 from benchmarks.mock_server import prose, running
 from seedbed.records import Content, Sample, Verdict
 from seedbed.store import Store
@@ -41,7 +44,8 @@ CHROMIUM = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
 ]
-LEAVES, PAIRS = 40, 5  # every fifth sample is a pair
+LEAVES, PAIRS, TALKS = 40, 5, 3  # every fifth sample is a pair, every third a conversation
+SINGLE = {name: (kind, content) for name, (kind, content) in CONVERSATIONS.items() if kind != "preference"}
 WATCH = """
 () => {
   const id = () => document.querySelector('[data-seedbed="sample"]')?.textContent;
@@ -58,8 +62,11 @@ WATCH = """
 
 
 def sample(number: int, dice: random.Random) -> Judged:
-    """A sample of ordinary length that three steps have judged."""
+    """A sample that three steps have judged: of ordinary length, or one of the conversations."""
     seed, pair = str(number).encode(), number % PAIRS == 0
+    kind, content = "preference" if pair else "instruction", None
+    if number % TALKS == 0 and not pair:
+        kind, content = dice.choice(list(SINGLE.values()))
     answer, other = prose(seed, "answer") + prose(seed, "more"), prose(seed, "other") if pair else ""
     score = 1 + 4 * dice.random()
     last = Verdict.scored(
@@ -69,12 +76,12 @@ def sample(number: int, dice: random.Random) -> Judged:
         last = Verdict.scored("preference", "preferences", dice.random(), 0.1, "margin below 0.1", "c")
     made = Sample(
         sample_id=blake2b(seed, digest_size=10).hexdigest(),
-        kind="preference" if pair else "instruction",
+        kind=kind,
         method="preferences" if pair else "skills",
         leaf=f"branch_{number % 5}/leaf_{number % LEAVES}",
         ordinal=number // LEAVES,
         attempt=0,
-        content=Content(question=prose(seed, "question"), answer=answer, rejected=other),
+        content=content or Content(question=prose(seed, "question"), answer=answer, rejected=other),
         status="kept" if last.keep else "dropped",
         step="" if last.keep else last.step,
         reason=last.reason,
@@ -97,7 +104,7 @@ def fill(home: Path, samples: int) -> None:
         '{"curate": []}',
         {},
         targets,
-        steps=[("critique", "critique", "judge", "revision")],
+        steps=[("critique", "critique", "judge", "revision", "")],
     )
     for start in range(0, samples, size):
         rows = [sample(number, dice) for number in range(start, min(start + size, samples))]

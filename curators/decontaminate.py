@@ -22,7 +22,15 @@ from typing import Annotated, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import orjson
-from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    WithJsonSchema,
+    model_serializer,
+)
 
 from seedbed.engines import Engines
 from seedbed.faults import fault
@@ -41,15 +49,22 @@ Owners = npt.NDArray[np.uint16]
 
 
 class Benchmark(Frozen):
-    """A file of a benchmark. Its content counts, not its place: the path is no part of what a recipe says."""
+    """A file of a benchmark. Its content counts, not its place: the path is told only to who asks for places."""
 
     name: str
     sha256: str
-    path: Path = Field(exclude=True)
+    path: Path
+
+    @model_serializer(mode="wrap")
+    def _told(self, told: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, object]:
+        facts: dict[str, object] = told(self)
+        return facts if (info.context or {}).get("places") else {k: v for k, v in facts.items() if k != "path"}
 
 
 def _found(value: object, info: ValidationInfo) -> object:
     """The files that the patterns stand for, from the recipe's folder, each read once to see that it can be."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        return tuple(_again(Benchmark.model_validate(item)) for item in value)
     if not isinstance(value, list | tuple) or not all(isinstance(pattern, str) for pattern in value):
         raise fault("this is no list of files", "Write for example [benchmarks/*.jsonl]")
     folder = Path((info.context or {}).get("folder", "."))
@@ -63,6 +78,13 @@ def _found(value: object, info: ValidationInfo) -> object:
         )
         for path in paths
     )
+
+
+def _again(known: Benchmark) -> Benchmark:
+    """A file that a run was told before, if it is there as it was."""
+    if not known.path.is_file() or _checked(known.path) != known.sha256:
+        raise fault(f"{known.name} is not there as it was", f"Put it back as {known.path}")
+    return known
 
 
 def _matching(folder: Path, pattern: str) -> list[Path]:
@@ -118,13 +140,21 @@ class Decontaminate(Frozen):
 
 async def decontaminate(sample: Sample, engines: Engines, options: Decontaminate) -> Verdict:
     """Drop a sample of which any text shares a passage with a benchmark; the passage is the transcript."""
+    return compared(sample, options)
+
+
+_CLEAN = Verdict(step=STEP, curator=STEP, keep=True)
+
+
+def compared(sample: Sample, options: Decontaminate) -> Verdict:
+    """What the comparison with the benchmarks says of a sample."""
     index, content = _index(options), sample.content
     for text in content.texts():
         if match := index.find(text):
             name, passage = match
             reason = f"shares a passage with {name}"
             return Verdict(step=STEP, curator=STEP, keep=False, reason=reason, transcript=passage)
-    return Verdict(step=STEP, curator=STEP, keep=True)
+    return _CLEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +202,11 @@ def _index(options: Decontaminate) -> Index:
 def _passages(texts: Iterable[str], length: int) -> dict[int, Hashes]:
     """Hashes of the passages of a file's texts by their length: `length` words, or a shorter text as a whole."""
     grams: dict[int, list[Hashes]] = {}
+    seen = set[int]()
     for text in texts:
+        if (known := hash(text)) in seen:  # a passage with many questions stands in many rows, and is one text
+            continue
+        seen.add(known)
         words = _words(text)
         if len(words) >= min(SHORTEST, length):
             size = min(length, len(words))

@@ -288,8 +288,17 @@ def language_of(text: str) -> str:
     return _language(text, _SECOND_LOOK)
 
 
+_ENGLISH = frozenset(
+    ("the", "and", "of", "to", "is", "are", "was", "in", "that", "it", "for", "you", "with", "this", "be", "as", "on")
+    + ("have", "not", "can", "from", "or", "what", "how", "a", "an", "by", "at", "which")
+)
+_PLAINLY = 4  # different words of these at a text's opening, and it is English without a model
+
+
 def _foreign(text: str, languages: tuple[str, ...]) -> str:
     """The language of a text that is surely none of these; a suspect is read further, for it may only quote."""
+    if "en" in languages and len(_ENGLISH.intersection(text[: 2 * _LOOK].lower().split())) >= _PLAINLY:
+        return ""
     for letters in (_LOOK, _SECOND_LOOK):
         found = _language(text, letters)
         if not found or found in languages:
@@ -312,7 +321,15 @@ CHECKS = (empty, broken_characters, length, refusal, role_tokens, leaked_prompt,
 
 async def rules(sample: Sample, engines: Engines, options: Rules) -> Verdict:
     """The first check that fails gives the reason; no model is asked."""
+    return ruled(sample, options)
+
+
+_PASSED = Verdict(step="rules", curator="rules", keep=True)
+
+
+def ruled(sample: Sample, options: Rules) -> Verdict:
+    """What the checks say of a sample."""
     for check in CHECKS:
         if reason := check(sample.content, options):
             return Verdict(step="rules", curator="rules", keep=False, reason=reason)
-    return Verdict(step="rules", curator="rules", keep=True)
+    return _PASSED

@@ -65,7 +65,7 @@ def without_passages(content: Content) -> Content:
     """The same without the texts that its turns are about."""
     rest = content.rest
     if rest:
-        before, after = ([replace(turn, context="") for turn in turns] for turns in (rest.before, rest.after))
+        before, after = ([turn._replace(context="") for turn in turns] for turns in (rest.before, rest.after))
         rest = replace(rest, before=tuple(before), after=tuple(after))
     return replace(content, context="", rest=rest)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from flows.cli_ablate import ablate
+from flows.cli_check import check
 from flows.cli_publish import push
 from flows.cli_review import review
 from flows.cli_schedule import schedule
@@ -265,5 +266,5 @@ def _in_loop(work: Coroutine[None, None, Outcome]) -> Outcome:
     return uvloop.run(work)
 
 
-for command in (export, versions, diff, refilter, review, train, evaluate, push, ablate, schedule):
+for command in (check, export, versions, diff, refilter, review, train, evaluate, push, ablate, schedule):
     app.command()(command)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seedbed.asking import Ways
-from seedbed.engines import Engine, EngineError, Engines, ModelCard
+from seedbed.engines import Choice, Engine, EngineError, Engines, ModelCard, Reply
 from seedbed.engines.smollm2 import EMBEDDED
 from seedbed.ledger import Ledger
 from seedbed.prices import Price, listed_price
@@ -33,6 +33,27 @@ async def open_all(recipe: Recipe, stack: AsyncExitStack, home: Path) -> Engines
         if _told(model) not in opened:
             opened[_told(model)] = await stack.enter_async_context(open_engine(model, home))
     writer, judge, *more = (opened[_told(model)] for model in recipe.models)
+    return Engines(writer, judge, tuple(more))
+
+
+class Unasked:
+    """Stands for a model of a recipe in which no step asks one: nothing is loaded, and no server is looked for."""
+
+    def __init__(self, model: AnyModel) -> None:
+        self.card = ModelCard(model.engine, model.model, "not asked", model.licence)
+
+    async def chat(self, *_: object, **__: object) -> Reply:
+        """Never asked."""
+        raise EngineError(f"{self.card.model} was to be asked nothing")
+
+    async def choose(self, *_: object, **__: object) -> Choice:
+        """Never asked."""
+        raise EngineError(f"{self.card.model} was to be asked nothing")
+
+
+def unasked(recipe: Recipe) -> Engines:
+    """The recipe's models, none of them opened."""
+    writer, judge, *more = map(Unasked, recipe.models)
     return Engines(writer, judge, tuple(more))
 
 

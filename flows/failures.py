@@ -13,6 +13,7 @@ from seedbed.engines import EngineError, EngineRefused
 from seedbed.prompts import BadPrompt
 from seedbed.records import Leaf, Sample
 from seedbed.replies import Unreadable
+from seedbed.sources.misfit import Misfit
 from seedbed.store.runs import ENGINE_FAILURE
 
 REFUSED = "refused: "
@@ -20,7 +21,7 @@ _QUOTED = 4_000  # characters of a reply that cannot be read, in the row; the wh
 _TELLING = 200  # characters of an example or a document that show it is in a prompt
 
 
-def failed(sample: Sample, step: str, problem: Exception, leaf: Leaf) -> tuple[Sample, Failure]:
+def failed(sample: Sample, step: str, problem: Exception, leaf: Leaf | None) -> tuple[Sample, Failure]:
     """The sample, failed for this problem at this step, and the failure for whoever counts them."""
     call_id = getattr(problem, "call_id", "")
     if isinstance(problem, Unreadable):
@@ -32,6 +33,9 @@ def failed(sample: Sample, step: str, problem: Exception, leaf: Leaf) -> tuple[S
         reason = f"{REFUSED if final else ENGINE_FAILURE}{problem.kind}"
         error = f"{problem}{_longest(leaf) if problem.kind == 'prompt too long' else ''}"
         told = Failure(step, reason, error)
+    elif isinstance(problem, Misfit):
+        reason, error = f"does not fit: {problem.reason}", problem.details
+        told = Failure(step, reason, error, "Correct the row, or say under columns: which column is what")
     elif isinstance(problem, BadPrompt):
         reason, error = f"the prompt cannot be filled: {str(problem).splitlines()[0][:160]}", str(problem)
         told = Failure(step, reason, error, "Correct the prompt's file")
@@ -44,8 +48,10 @@ def failed(sample: Sample, step: str, problem: Exception, leaf: Leaf) -> tuple[S
     return sample.model_copy(update=changes), told
 
 
-def _longest(leaf: Leaf) -> str:
+def _longest(leaf: Leaf | None) -> str:
     """Which of a leaf's texts is the longest: as a rule the one that makes a prompt too long."""
+    if leaf is None:
+        return ""
     texts = {
         f"seed example {n + 1} of {leaf.path}/qna.yaml": len(seed.context) + len(seed.question) + len(seed.answer)
         for n, seed in enumerate(leaf.seeds)

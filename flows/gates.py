@@ -19,7 +19,7 @@ async def repassed(sample: Sample, judges: Sequence[JudgeStep], plot: Plot, engi
     """
     said: list[Verdict] = []
     for step in judges:
-        said.append(_again(await step.method.judge(sample, engines, step.options), step.name))
+        said.append(_again(await step.says(sample, engines), step.name))
         if not said[-1].keep:
             return said
     if plot.generator.recheck and not KINDS[sample.kind].second:

@@ -9,28 +9,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 
 from curators.exact_duplicates import STEP as DUPLICATES
-from curators.exact_duplicates import Seen
-from curators.revision import pair_of
+from curators.exact_duplicates import ExactDuplicates, Seen, keys_of
+from flows.crew import Crew
 from flows.failures import failed
 from flows.gates import repassed
+from flows.judged import named, revised, ruled, sample_of, unasked, with_pairs
+from flows.parts import job_of, told_apart
 from flows.plan import JudgeStep, Plan, Plot
 from flows.progress import Progress
+from flows.shards import Part, RowsOf, Shard, Slice, entries_of, parts_of, slices_of
+from seedbed.conversation import Content
+from seedbed.conversation_json import content_of
 from seedbed.drafts import Unfinished
 from seedbed.engines import Engines
 from seedbed.ledger import Ledger, Stopped
-from seedbed.records import Content, Draft, Sample, Unit, Verdict, derived_id
+from seedbed.records import Draft, Sample, Unit, Verdict
+from seedbed.sources.raw import Raw
 from seedbed.store import Store, StoreError
+from seedbed.store.passed import kept_by_others, keys_before
 from seedbed.store.rows import Judged, judged_tables
-from seedbed.store.runs import ENGINE_FAILURE, announce, finish_shard, hashes_before, open_places
+from seedbed.store.runs import ENGINE_FAILURE, announce, finish_shard
 
 SHARDS_UNDER_WAY = 3  # at least; more where their rows would leave places of the engine empty
+OUTCOMES_WAITING = 4  # shards of rows that ask no model, at most, before they are committed
 RUN_ENDS = (Stopped, StoreError)  # errors that are not one row's
 
 Rows = list[Judged]
@@ -41,21 +47,6 @@ Stage = Callable[[str, Work], Awaitable[Rows]]
 async def direct(_name: str, work: Work) -> Rows:
     """A stage without an orchestrator: it just happens."""
     return await work()
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A slice of the plan: the places from position `first` on."""
-
-    number: int
-    first: int
-    units: tuple[tuple[Unit, Plot], ...]
-
-    @property
-    def rows(self) -> str:
-        """Which rows of the run these are, as people count."""
-        first, last = self.first + 1, self.first + len(self.units)
-        return f"rows {first} to {last}" if last > first else f"row {first}"
 
 
 class Growth:
@@ -76,60 +67,65 @@ class Growth:
         self._units = asyncio.Semaphore(units)
         self._under_way = max(SHARDS_UNDER_WAY, -(-units // plan.shard_rows) + 1)
         self._progress = progress
-        self._seen = Seen(hashes_before(store, plan.run_id, plan.recipe.name, DUPLICATES, plan.carried))
-        self._unanswered: list[int] = []  # texts that were let through, of rows that are to be tried again
+        self._twins = next((o for step in plan.recipe.curate if isinstance(o := step.options, ExactDuplicates)), None)
+        self._seen = _seen(plan, store, self._twins)
+        self._crew = Crew(plan.rows_at_once)
+        self._unanswered: list[int] = []  # keys that were let through, of rows that are to be tried again
 
     async def rounds(self) -> None:
         """Try every open place, round after round, until none is open. Raises Stopped."""
+        try:
+            await self._rounds()
+        finally:
+            self._crew.close()
+
+    async def _rounds(self) -> None:
         attempt, shards, position = 0, 0, 0
         while True:
-            places = await asyncio.to_thread(open_places, self._store, self._plan.run_id, attempt, self._plan.attempts)
-            if not places.num_rows:
+            parts = await asyncio.to_thread(parts_of, self._plan, self._store, attempt)
+            if not parts:
                 return
             unanswered, fresh = self._progress.unanswered, self._progress.fresh
             self._seen.forget(np.array(self._unanswered, dtype=np.uint64))
             self._unanswered.clear()
-            await self._round(attempt, places, shards, position)
+            slices = slices_of(parts, shards, position)
+            await self._round(parts, slices)
             made = self._progress.fresh - fresh
             if made and made == self._progress.done and self._progress.nothing_answered():
                 raise Stopped(f"no row got an answer. {self._progress.raw_failures()}")
             if made and self._progress.unanswered - unanswered == made:
                 return  # only rows that the engine keeps failing on are left: the report names them
-            attempt, position = attempt + 1, position + places.num_rows
-            shards += -(-places.num_rows // self._plan.shard_rows)
+            attempt, shards = attempt + 1, shards + len(slices)
+            position += sum(part.size for part in parts)
 
-    async def _round(self, attempt: int, places: pa.Table, first_shard: int, position: int) -> None:
-        size = self._plan.shard_rows
-        slices = [(first_shard + i, at) for i, at in enumerate(range(0, places.num_rows, size))]
-        entries = [(number, position + at, min(size, places.num_rows - at)) for number, at in slices]
-        done = await asyncio.to_thread(announce, self._store, self._plan.run_id, entries)
-        self._progress.planned += places.num_rows
+    async def _round(self, parts: Sequence[Part], slices: Sequence[Slice]) -> None:
+        done = await asyncio.to_thread(announce, self._store, self._plan.run_id, entries_of(slices))
+        self._progress.planned += sum(part.size for part in parts)
         under_way = asyncio.Semaphore(self._under_way)
         before: asyncio.Future[None] = _nothing_before()
         tasks: list[asyncio.Task[None]] = []
-        for number, at in slices:
-            if number in done:
+        for one in slices:
+            if one.number in done:
                 continue
             await under_way.acquire()
             if any(task.done() and task.exception() for task in tasks):
                 break
-            shard = Shard(number, position + at, self._cut(places.slice(at, size), attempt))
             selected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            task = asyncio.create_task(self._shard(shard, before, selected))
+            if isinstance(one.part, RowsOf) and one.part.at_once:
+                if self._ledger.stop_reason:  # nothing in such a shard asks whether to stop
+                    break
+                work = self._taken_in(one, one.part, await one.part.raws(one.at, one.n), before, selected)
+            else:
+                work = self._shard(Shard(one.number, one.first, await one.part.take(one.at, one.n)), before, selected)
+            task = asyncio.create_task(work)
             task.add_done_callback(lambda _: under_way.release())
             tasks = [t for t in tasks if not t.done() or t.exception()] + [task]
             before = selected
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         await self._ledger.flush()
         _raise_first(ended)
-
-    def _cut(self, places: pa.Table, attempt: int) -> tuple[tuple[Unit, Plot], ...]:
-        columns = (places[name].to_pylist() for name in ("method", "leaf", "ordinal", "spent"))
-        recipe, plots = self._plan.recipe.name, self._plan.plots
-        return tuple(
-            (Unit(recipe, method, plots[method, leaf].leaf, ordinal, attempt, spent), plots[method, leaf])
-            for method, leaf, ordinal, spent in zip(*columns, strict=True)
-        )
+        if self._ledger.stop_reason:
+            raise Stopped(self._ledger.stop_reason)
 
     async def _shard(self, shard: Shard, before: asyncio.Future[None], selected: asyncio.Future[None]) -> None:
         try:
@@ -137,7 +133,7 @@ class Growth:
             for step in self._plan.curators:
                 if isinstance(step, str):
                     await _turn(before)
-                    rows = self._select(rows)  # milliseconds: a stage of its own would cost more than it does
+                    rows = await self._select(rows)  # milliseconds: a stage of its own would cost more than it does
                     selected.set_result(None)
                 elif step:
                     name = f"judge with {' and '.join(judge.name for judge in step)}, {shard.rows}"
@@ -147,6 +143,28 @@ class Growth:
             pairs = sum(len(row.pairs) for row in rows)
             self._ledger.conclude(partial(finish_shard, self._plan.run_id, shard.number, pairs, outcome))
             self._alarm(shard_over=True)
+        finally:
+            if not selected.done():
+                selected.cancel()
+
+    async def _taken_in(
+        self,
+        one: Slice,
+        part: RowsOf,
+        raws: Sequence[Raw],
+        before: asyncio.Future[None],
+        selected: asyncio.Future[None],
+    ) -> None:
+        """A shard of rows of which no step asks a model, by columns."""
+        try:
+            found = await self._crew.work(job_of(self._plan, part.plot), raws, one.first, part.attempt)
+            await _turn(before)
+            outcome = await asyncio.to_thread(told_apart, found, self._seen, self._plan.run_id)
+            selected.set_result(None)
+            self._progress.outcomes(outcome["samples"], found.failures, found.examples)
+            self._ledger.conclude(partial(finish_shard, self._plan.run_id, one.number, 0, outcome))
+            self._alarm(shard_over=True)
+            await self._ledger.settle(OUTCOMES_WAITING)
         finally:
             if not selected.done():
                 selected.cancel()
@@ -163,7 +181,7 @@ class Growth:
     async def _make(self, unit: Unit, plot: Plot, position: int) -> Judged:
         async with self._units:
             try:
-                draft: Draft = await plot.generator.make(unit, self._engines, plot.options)
+                draft = await plot.makes(unit, self._engines)
                 problem: Exception | None = None
             except RUN_ENDS:
                 raise
@@ -171,26 +189,13 @@ class Growth:
                 draft, problem = left.draft, left.problem
             except Exception as error:  # whatever it is, it is this row's
                 draft, problem = Draft(Content(), plot.generator.kind), error
-        made = _ruled(Judged(position, self._sample(unit, draft), ()), draft.verdicts)
+        model = self._engines.model.card.model
+        made = ruled(Judged(position, sample_of(unit, draft, model), ()), draft.verdicts)
         if problem:
             made = self._failed(made, unit.method, problem)
         self._progress.tried()
         self._alarm()
         return self._closed(made)
-
-    def _sample(self, unit: Unit, draft: Draft) -> Sample:
-        return Sample(
-            sample_id=unit.sample_id,
-            kind=draft.kind,
-            method=unit.method,
-            leaf=unit.leaf.path,
-            ordinal=unit.ordinal,
-            attempt=unit.attempt,
-            content=draft.content,
-            parents=draft.parents,
-            call_ids=draft.call_ids,
-            model=draft.author or self._engines.model.card.model,
-        )
 
     async def _judge_one(self, row: Judged, judges: tuple[JudgeStep, ...], last: bool) -> Judged:
         if row.sample.status != "pending":
@@ -209,31 +214,33 @@ class Growth:
 
     async def _judged(self, row: Judged, step: JudgeStep) -> Judged:
         """The row with what a judge says of it; words that it has changed pass all gates before it."""
-        verdict = _unasked(step, row) or await step.method.judge(row.sample, self._engines, step.options)
-        if verdict.step != step.name:  # the second critique of a recipe
-            verdict = verdict.model_copy(update={"step": step.name})
-        before, row = row.sample, _ruled(row, [verdict])
+        verdict = named(unasked(step, row) or await step.says(row.sample, self._engines), step)
+        before, row = row.sample, ruled(row, [verdict])
         if verdict.revision is None:
             return row
-        row = _revised(row, before, verdict)
+        row = revised(row, before, verdict)
         if row.sample.status == "pending":
-            plot = self._plan.plots[row.sample.method, row.sample.leaf]
-            row = _ruled(row, await repassed(row.sample, self._plan.before(step), plot, self._engines))
+            again = await repassed(row.sample, self._plan.before(step), self._plot(row.sample), self._engines)
+            row = ruled(row, again)
         return row
 
-    def _select(self, rows: Sequence[Judged]) -> Rows:
+    async def _select(self, rows: Sequence[Judged]) -> Rows:
         """Exact duplicates, the one selector that drops; coverage decides what is tried again."""
         waiting = [i for i, row in enumerate(rows) if row.sample.status == "pending"]
-        hashes = np.array([int(rows[i].sample.text_hash or "0", 16) for i in waiting], dtype=np.uint64)
+        said = [(rows[i].sample.kind, rows[i].sample.content) for i in waiting]
+        by = self._twins.by if self._twins else "row"
+        keys, new = await asyncio.to_thread(_new, self._seen, said, by)
         selected = list(rows)
-        for i, keep in zip(waiting, self._seen.new(hashes).tolist(), strict=True):
-            reason = "" if keep else "exact duplicate"
-            verdict = Verdict(step=DUPLICATES, curator=DUPLICATES, keep=keep, reason=reason)
-            selected[i] = self._closed(_ruled(rows[i], [verdict]))
+        for i, key, keep in zip(waiting, keys, new, strict=True):
+            verdict = _FIRST if keep else _TWIN
+            selected[i] = self._closed(ruled(rows[i]._replace(key=key), [verdict]))
         return selected
 
+    def _plot(self, sample: Sample) -> Plot:
+        return self._plan.plots[sample.method, sample.source or sample.leaf]
+
     def _failed(self, row: Judged, step: str, problem: Exception) -> Judged:
-        sample, told = failed(row.sample, step, problem, self._plan.plots[row.sample.method, row.sample.leaf].leaf)
+        sample, told = failed(row.sample, step, problem, self._plot(row.sample).leaf)
         self._progress.failure(told)
         return row._replace(sample=sample)
 
@@ -243,9 +250,9 @@ class Growth:
             row = row._replace(sample=row.sample.model_copy(update={"status": "kept"}))
         if row.sample.status != "pending":
             self._progress.outcome(row.sample)
-            if row.sample.status == "failed" and row.sample.reason.startswith(ENGINE_FAILURE):
-                self._unanswered.append(int(row.sample.text_hash or "0", 16))
-            row = _with_pairs(row) if row.pairs else row
+            if row.key is not None and row.sample.status == "failed" and row.sample.reason.startswith(ENGINE_FAILURE):
+                self._unanswered.append(row.key)
+            row = with_pairs(row) if row.pairs else row
         return row
 
     def _alarm(self, shard_over: bool = False) -> None:
@@ -256,39 +263,25 @@ class Growth:
                 self._ledger.stop(notice)
 
 
-def _ruled(row: Judged, verdicts: Sequence[Verdict]) -> Judged:
-    """The row with these verdicts added; the first that does not keep drops it."""
-    sample = row.sample
-    against = next((verdict for verdict in verdicts if not verdict.keep), None)
-    if against:
-        sample = sample.model_copy(update={"status": "dropped", "step": against.step, "reason": against.reason})
-    return row._replace(sample=sample, verdicts=(*row.verdicts, *verdicts))
+_FIRST = Verdict(step=DUPLICATES, curator=DUPLICATES, keep=True)
+_TWIN = Verdict(step=DUPLICATES, curator=DUPLICATES, keep=False, reason="exact duplicate")
 
 
-def _unasked(step: JudgeStep, row: Judged) -> Verdict | None:
-    """What a dear judge has to say where an earlier one was sure: nothing, and that it was not asked."""
-    sure = next((verdict.step for verdict in row.verdicts if verdict.settled), "") if step.method.dear else ""
-    return Verdict(step=step.name, curator=step.curator, keep=True, reason=f"settled by {sure}") if sure else None
+def _seen(plan: Plan, store: Store, twins: ExactDuplicates | None) -> Seen:
+    """What this run's rows must not repeat."""
+    if twins is None:
+        return Seen(np.zeros(0, dtype=np.uint64))
+    keys = [keys_before(store, plan.run_id, DUPLICATES, plan.carried)]
+    if twins.across:
+        for table in kept_by_others(store, plan.run_id, plan.recipe.name):
+            rows = [(str(row["kind"]), content_of(row)) for row in table.to_pylist()]
+            keys.append(keys_of(rows, twins.by))
+    return Seen(np.concatenate(keys))
 
 
-def _revised(row: Judged, before: Sample, verdict: Verdict) -> Judged:
-    """With a revision that won: the pair of the two answers, and the better one in the sample if it is kept."""
-    if verdict.revision is None:
-        return row
-    pair, said = pair_of(before, verdict, derived_id(before.sample_id, verdict.step))
-    if row.sample.status == "pending":
-        content = row.sample.content.answered(verdict.revision.answer)
-        row = row._replace(sample=row.sample.model_copy(update={"content": content}))
-    else:  # too poor to keep even so, but the better of the two
-        pair = pair.model_copy(update={"status": "kept"})
-    return row._replace(pairs=(*row.pairs, (pair, said)))
-
-
-def _with_pairs(row: Judged) -> Judged:
-    """A pair whose chosen answer a later step found wanting falls with it."""
-    end = {name: getattr(row.sample, name) for name in ("status", "step", "reason")}
-    pairs = [(p.model_copy(update=end) if p.status == "pending" else p, said) for p, said in row.pairs]
-    return row._replace(pairs=tuple(pairs))
+def _new(seen: Seen, rows: Sequence[tuple[str, Content]], by: str) -> tuple[list[int], list[bool]]:
+    keys = keys_of(rows, by)
+    return keys.tolist(), seen.new(keys).tolist()
 
 
 def _whole(results: Sequence[Judged | BaseException]) -> Rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -12,13 +13,15 @@ from pydantic import BaseModel
 from curators.coverage import Coverage
 from curators.critique import Critique, critique
 from curators.debate import Debate, debate
-from curators.decontaminate import Decontaminate, decontaminate
+from curators.decontaminate import Decontaminate, compared, decontaminate
 from curators.exact_duplicates import ExactDuplicates
 from curators.glance import Glance, glance
-from curators.rules import Rules, rules
+from curators.rules import Rules, ruled, rules
 from curators.vote import Vote, vote
-from generators import knowledge, preferences, skills
-from seedbed.records import Draft, Leaf, Verdict
+from generators import knowledge, preferences, rows, skills
+from seedbed.recipe import Recipe
+from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
+from seedbed.sources.source import Source
 
 Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a step's transcripts
 
@@ -27,9 +30,12 @@ Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a 
 class Generator:
     """`leaves(taxonomy, options)` says where it works; `make(unit, engines, options)` makes one sample.
 
-    The options model has a field `per_leaf`: how many samples are wanted of each leaf. `recheck(sample, leaf, engines,
+    The options model has a field `per_leaf`: how many samples are wanted of each leaf; where that hangs on the leaf,
+    `wanted(leaf, options)` says it instead. `recheck(sample, leaf, engines,
     options)` are those of its checks that an answer must pass again that was changed later. `steps` are the names under
     which it asks models, for recipes that say how; None where it does not say. `tells` is what its transcripts tell.
+    `at_once` is `make` of one that asks no model: a plain function of a unit and the options.
+    `source(options, folder)` opens the rows that it takes in, where it does.
     """
 
     options: type[BaseModel]
@@ -39,6 +45,9 @@ class Generator:
     recheck: Callable[..., Awaitable[tuple[Verdict, ...]]] | None = None
     steps: tuple[str, ...] | None = None
     tells: Tells = ""
+    at_once: Callable[[Unit, Any], Draft] | None = None
+    source: Callable[[Any, Path], Source] | None = None
+    wanted: Callable[[Leaf, Any], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,7 @@ class Judge:
     """`judge(sample, engines, options)` looks at one sample. A `dear` one is not asked about what is settled before.
 
     `steps` are the names under which it asks models, None where it does not say. `tells` is what its transcripts tell.
+    `at_once` is `judge` of one that asks no model: a plain function of a sample and the options.
     """
 
     options: type[BaseModel]
@@ -53,6 +63,7 @@ class Judge:
     dear: bool = False
     steps: tuple[str, ...] | None = None
     tells: Tells = ""
+    at_once: Callable[[Sample, Any], Verdict] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,12 @@ class Methods:
     generators: Mapping[str, Generator]
     judges: Mapping[str, Judge]
     selectors: Mapping[str, type[BaseModel]]
+
+    def ask(self, recipe: Recipe) -> bool:
+        """Whether any step of a recipe asks a model."""
+        makers = any(not self.generators[step.name].at_once for step in recipe.generate)
+        judges = (self.judges[step.name] for step in recipe.curate if step.name in self.judges)
+        return makers or any(not judge.at_once for judge in judges)
 
     def generator_options(self) -> dict[str, type[BaseModel]]:
         """Options model by generator name, for reading recipes."""
@@ -87,6 +104,7 @@ GENERATORS = {
         "knowledge",
         recheck=knowledge.answer_checks,
         steps=("question", "question_check", "faithfulness", "relevancy"),
+        wanted=knowledge.wanted,
     ),
     "preferences": Generator(
         preferences.Preferences,
@@ -96,10 +114,20 @@ GENERATORS = {
         steps=("context", "question", "question_check", "candidate", "preference"),
         tells="pair",
     ),
+    "rows": Generator(
+        rows.Rows,
+        rows.leaves,
+        rows.rows,
+        steps=(),
+        wanted=rows.wanted,
+        at_once=rows.row,
+        source=rows.opened,
+    ),
 }
+
 JUDGES = {
-    "rules": Judge(Rules, rules, steps=()),
-    "decontaminate": Judge(Decontaminate, decontaminate, steps=()),
+    "rules": Judge(Rules, rules, steps=(), at_once=ruled),
+    "decontaminate": Judge(Decontaminate, decontaminate, steps=(), at_once=compared),
     "glance": Judge(Glance, glance, dear=True, steps=("glance",)),
     "critique": Judge(
         Critique,

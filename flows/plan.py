@@ -21,10 +21,10 @@ from curators.coverage import Coverage
 from flows.methods import Generator, Judge, Methods
 from flows.sources import hash_of
 from seedbed.asking import Asking
-from seedbed.engines import ModelCard
+from seedbed.engines import Engines, ModelCard
 from seedbed.errors import InputError
 from seedbed.recipe import Recipe, Step
-from seedbed.records import Leaf
+from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
 from seedbed.yamlfile import nearest
 
 ASKED = {*Asking.model_fields, "omit"}  # of a model in a recipe, what decides its answers beside which it is
@@ -45,6 +45,11 @@ class Plot:
     wanted: int
     identity: str
 
+    async def makes(self, unit: Unit, engines: Engines) -> Draft:
+        """What its generator makes of a unit."""
+        draft: Draft = await self.generator.make(unit, engines, self.options)
+        return draft
+
 
 @dataclass(frozen=True, slots=True)
 class JudgeStep:
@@ -54,6 +59,12 @@ class JudgeStep:
     curator: str
     method: Judge
     options: BaseModel
+
+    async def says(self, sample: Sample, engines: Engines) -> Verdict:
+        """What it says of a sample, by itself where it asks no model."""
+        if self.method.at_once:
+            return self.method.at_once(sample, self.options)
+        return await self.method.judge(sample, engines, self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +93,42 @@ class Plan:
         return judges[: judges.index(step)]
 
     @property
-    def targets(self) -> list[tuple[str, str, int, str]]:
-        """(method, leaf, rows wanted, identity), in the plan's order."""
-        return [(plot.method, plot.leaf.path, plot.wanted, plot.identity) for plot in self.plots.values()]
+    def rows_at_once(self) -> int:
+        """Rows of sources that are taken in many at a time."""
+        return sum(plot.wanted for plot in self.plots.values() if plot.leaf.source) if self.asks_nothing else 0
 
-    def steps(self) -> list[tuple[str, str, str, str]]:
-        """(name, method, role, what its transcripts tell) of all steps, in the recipe's order."""
+    def generator_of(self, method: str) -> str:
+        """The generator of a step, whose name may have a number behind it."""
+        return dict(_named(self.recipe.generate))[method].name
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether no judge of it asks a model."""
+        return all(judge.method.at_once for part in self.curators if not isinstance(part, str) for judge in part)
+
+    @property
+    def targets(self) -> list[tuple[str, str, int, str]]:
+        """(method, leaf, rows wanted, identity), in the plan's order; of a source none are wanted but what there is."""
+        return [
+            (plot.method, plot.leaf.path, 0 if plot.leaf.source else plot.wanted, plot.identity)
+            for plot in self.plots.values()
+        ]
+
+    def steps(self) -> list[tuple[str, str, str, str, str]]:
+        """(name, method, role, what its transcripts tell, options) of all steps, in the recipe's order."""
         tells = {plot.method: plot.generator.tells for plot in self.plots.values()}
-        found: list[tuple[str, str, str, str]] = []
-        found += [(name, step.name, "generator", tells.get(name, "")) for name, step in _named(self.recipe.generate)]
+        found: list[tuple[str, str, str, str, str]] = []
+        found += [
+            (name, step.name, "generator", tells.get(name, ""), _whole(step.options))
+            for name, step in _named(self.recipe.generate)
+        ]
         for part in self.curators:
             if isinstance(part, str):
-                found.append((part, part, "selector", ""))
+                found.append((part, part, "selector", "", ""))
             else:
-                found += [(judge.name, judge.curator, "judge", judge.method.tells) for judge in part]
+                found += [
+                    (judge.name, judge.curator, "judge", judge.method.tells, _whole(judge.options)) for judge in part
+                ]
         return found
 
     @property
@@ -168,14 +201,31 @@ def _plots(
         for leaf in generator.leaves(leaves, step.options):
             if (name, leaf.path) in plots:
                 raise InputError(f"two leaves of {name} are called {leaf.path}: rename one of the files or folders")
-            wanted: int = step.options.per_leaf  # type: ignore[attr-defined]  # every generator's options have it
-            wanted = min(wanted, len(leaf.requests)) if leaf.requests else wanted
-            identity = _hash({**shared, "step": [name, options], "leaf": dataclasses.asdict(leaf)})
+            wanted = _wanted(generator, leaf, step.options)
+            identity = _hash({**shared, "step": [name, options], "leaf": _facts(leaf)})
             plots[name, leaf.path] = Plot(name, leaf, generator, step.options, wanted, identity)
     if not plots:
         wanted_by = " and ".join(step.name for step in recipe.generate)
         raise InputError(f"the taxonomy has no leaf for {wanted_by}; `generate:` names what it should make")
     return plots
+
+
+def _whole(options: BaseModel) -> str:
+    """Options as JSON, places of files included, so that the step can be taken again on this machine."""
+    return options.model_dump_json(context={"places": True})
+
+
+def _wanted(generator: Generator, leaf: Leaf, options: BaseModel) -> int:
+    if generator.wanted:
+        return generator.wanted(leaf, options)
+    wanted: int = options.per_leaf  # type: ignore[attr-defined]  # the options of every other generator have it
+    return min(wanted, len(leaf.requests)) if leaf.requests else wanted
+
+
+def _facts(leaf: Leaf) -> dict[str, object]:
+    """All that a leaf says; of a source what is in it."""
+    facts = dataclasses.asdict(dataclasses.replace(leaf, source=None))
+    return facts | {"source": leaf.source.digest()} if leaf.source else facts
 
 
 def _curators(recipe: Recipe, methods: Methods) -> tuple[tuple[JudgeStep, ...] | str, ...]:

@@ -6,6 +6,7 @@ from flows.estimate import of_preview
 from flows.report import Row
 from flows.run import Outcome
 from flows.screen import Screen, line
+from flows.understood import first_rows, show_rows
 from seedbed.store import Store
 
 
@@ -19,7 +20,9 @@ def facts(store: Store, outcome: Outcome) -> Row:
         [run_id],
     )
     found = of_preview(store, outcome.plan)
+    sources = [plot for plot in outcome.plan.plots.values() if plot.leaf.source]
     return {
+        "understood": [row for plot in sources for row in first_rows(plot)],
         "run": run,
         "samples": samples,
         "wanted": outcome.plan.wanted_in_full,
@@ -29,6 +32,9 @@ def facts(store: Store, outcome: Outcome) -> Row:
 
 def show(console: Screen, store: Store, outcome: Outcome, command: str) -> None:
     """Print a preview; `command` grows the whole."""
+    for plot in outcome.plan.plots.values():
+        if plot.leaf.source:
+            show_rows(console, plot)
     samples = facts(store, outcome)["samples"]
     assert isinstance(samples, list)  # facts() made it
     for sample in samples:

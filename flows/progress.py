@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from seedbed.budget import Tally
 from seedbed.records import Sample
@@ -80,6 +83,23 @@ class Progress:
         else:
             self.dropped += 1
             self._reasons[sample.reason] += 1
+
+    def outcomes(
+        self, samples: pa.Table, failures: Counter[tuple[str, str]], examples: Mapping[tuple[str, str], Failure]
+    ) -> None:
+        """Count many rows that have their final state and were tried, and what went wrong with some of them."""
+        self._fresh += samples.num_rows
+        self._tried += samples.num_rows
+        states = {str(one["values"]): int(one["counts"]) for one in samples["status"].value_counts().to_pylist()}
+        self.kept += states.get("kept", 0)
+        self.failed += states.get("failed", 0)
+        self.dropped += states.get("dropped", 0)
+        dropped = samples.filter(pc.equal(samples["status"], "dropped"))
+        for one in dropped["reason"].value_counts().to_pylist():
+            self._reasons[str(one["values"])] += int(one["counts"])
+        self._failures += failures
+        for kind, failure in examples.items():
+            self._examples.setdefault(kind, failure)
 
     def failure(self, failure: Failure) -> None:
         """Remember a raw failure, by kind, with the first example of each."""

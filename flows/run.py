@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flows.engines import cards, open_all, places, recorded, unpriced
+from flows.edits import check_edits
+from flows.engines import cards, open_all, places, recorded, unasked, unpriced
 from flows.grow import Growth, Stage, direct
 from flows.keys import refuse_keys
 from flows.methods import methods
 from flows.plan import Plan, make_plan, only_new
 from flows.progress import Progress, hearing
 from seedbed.budget import BUDGET, Budget, Tally
+from seedbed.documents import read_documents
 from seedbed.engines import Engines
 from seedbed.errors import InputError
 from seedbed.journal import lease
@@ -33,7 +35,7 @@ from seedbed.request_file import read_requests
 from seedbed.store import Store
 from seedbed.store.runs import begin, end, grown, latest_of, unanswered_places
 from seedbed.store.versions import freeze
-from seedbed.taxonomy import read_documents, read_taxonomy
+from seedbed.taxonomy import read_taxonomy
 
 logger = logging.getLogger(__name__)
 
@@ -82,17 +84,15 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
         if requests := getattr(step.options, "requests", None):
             found = read_requests(path.parent / requests)
             leaves += (Leaf(path=f"requests/{requests}", kind="requests", seeds=(), requests=found),)
-        pattern = getattr(step.options, "documents", None)
-        if pattern:
-            leaves += tuple(
-                Leaf(
-                    path=f"documents/{document.name}",
-                    kind="knowledge",
-                    seeds=(),
-                    documents=(document,),
-                )
-                for document in read_documents(pattern, path.parent)
-            )
+        opens = known.generators[step.name].source
+        if opens and (source := opens(step.options, path.parent)):
+            named = getattr(step.options, "source", "")
+            leaves += (Leaf(f"rows/{source.name}", "rows", (), pattern=named, source=source),)
+    for pattern in dict.fromkeys(getattr(step.options, "documents", None) or "" for step in recipe.generate):
+        leaves += tuple(
+            Leaf(path=f"documents/{document.name}", kind="knowledge", seeds=(), documents=(document,), pattern=pattern)
+            for document in (read_documents(pattern, path.parent) if pattern else ())
+        )
     refuse_keys(recipe, leaves, path)
     return Seedbed(recipe, leaves)
 
@@ -114,7 +114,7 @@ async def grow(
     recipe = seedbed.recipe
     try:
         async with AsyncExitStack() as stack:
-            engines = await open_all(recipe, stack, home)
+            engines = await _engines(recipe, stack, home)
             plan = make_plan(recipe, seedbed.leaves, methods(), cards(engines), rows)
             stack.enter_context(lease(home, plan.run_id))
             return await _walk(plan, store, engines, stage, watch)
@@ -135,7 +135,7 @@ async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: W
     try:
         async with AsyncExitStack() as stack:
             stack.enter_context(lease(home, recipe.name, "recipe"))
-            engines = await open_all(recipe, stack, home)
+            engines = await _engines(recipe, stack, home)
             whole = make_plan(recipe, seedbed.leaves, methods(), cards(engines))
             plan = only_new(whole, grown(store, recipe.name))
             if not plan.plots:
@@ -146,8 +146,14 @@ async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: W
         store.close()
 
 
+async def _engines(recipe: Recipe, stack: AsyncExitStack, home: Path) -> Engines:
+    """The recipe's models, opened where any step asks one."""
+    return await open_all(recipe, stack, home) if methods().ask(recipe) else unasked(recipe)
+
+
 def _unchanged(plan: Plan, store: Store, engines: Engines) -> Outcome:
     """Nothing to grow; but where a leaf is gone, or one of old is back, the next version has other rows."""
+    check_edits(store)
     version = freeze(store, latest_of(store, [run_id for run_id, _, _ in plan.carried]), plan.scope)
     message = "nothing is new; some leaf is gone or back as it was" if version.new else "nothing is new"
     progress = Progress(Tally(), 0)
@@ -187,6 +193,8 @@ async def _walk(
             await asyncio.wait([watching])
         await _close_books(store, ledger, run_id, status, message, progress)
     ended = status in ("done", "short") and not plan.preview
+    if ended:
+        check_edits(store)
     version = freeze(store, run_id, plan.scope).version if ended else ""
     return Outcome(plan, status, message, progress, engines.judge is engines.model, version)
 

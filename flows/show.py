@@ -14,6 +14,7 @@ from flows.report import Call, Row, show_leaves
 from flows.screen import Screen, line
 from flows.tables import Column, show_table
 from flows.transcripts import lines as transcript_lines
+from flows.turns import parts
 from seedbed.errors import InputError
 from seedbed.standing import counted, tokens_of
 from seedbed.store import Store
@@ -88,9 +89,10 @@ def show_life(console: Screen, lives: list[Row], full: bool) -> None:
             f"{row['kind']} by {row['method']} for {row['leaf']}, place {row['ordinal']}, try {row['attempt']}"
         )
         console.print(f"made by {row['model']} from {', '.join(map(str, _list(row, 'parents'))) or 'no parent'}")
-        for name in ("context", "question", "answer", "rejected"):
-            if row[name]:
-                console.print(line((f"{name:9}", "dim"), str(row[name])))
+        if row["source"]:
+            console.print(f"brought in from {row['source']}")
+        for name, text in parts(row):
+            console.print(line((f"{name:8} ", "dim"), text))
         why = f" at {row['step']}: {row['reason']}" if row["step"] else ""
         console.print(line((str(row["status"]), "bold"), why))
         for verdict in _list(row, "verdicts"):

@@ -56,6 +56,8 @@ def show_trained(console: Screen, trained: Trained, evaluate: str) -> None:
         f"{training.lora_rank}, {manifest.steps} steps in {training.epochs} epochs, "
         f"{manifest.seconds:.0f} s on {manifest.device}",
     )
+    for remark, n in rows.remarks.items():
+        console.print(f"{n} rows: {remark}")
     _show_figures(console, {"before": manifest.before, "after": manifest.after}, manifest.rows.held_out, change=True)
     for remark in _remarks(manifest.after):
         console.print(remark)

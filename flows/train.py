@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 
 from seedbed import private
 from seedbed.errors import InputError
+from seedbed.kinds import KINDS
 from seedbed.store import Store
 from seedbed.store.versions import find_version, version_batches
 from trainer.manifest import HELD_OUT, TRAIN, Manifest, Origin, Used, hash_of, read_manifest, read_used
-from trainer.options import Objective, Training
+from trainer.options import RATES, Objective, Training
 from trainer.pretrained import locate
 from trainer.process import check_installed, run_apart
 from trainer.progress import Tell
@@ -63,7 +64,7 @@ def train(store: Store, name: str, training: Training, out: Path | None, tell: T
         rows, made = folder / "rows.parquet", folder / "adapter"
         _write(version_batches(store, version, held_out=training.held_out), rows)
         check_installed()
-        enough(fit_by_text(read_rows(rows), training.objective), training)  # before a minute of imports
+        enough(fit_by_text(read_rows(rows), training), training)  # before a minute of imports
         run_apart(Train(rows=rows, training=training, origin=_origin(store, version), adapter=made), folder, tell)
         adapter = _settle(made, wanted)
     return Trained(adapter, read_manifest(adapter))
@@ -96,7 +97,7 @@ def evaluate(store: Store, adapter: Path, name: str, model: str, tell: Tell) -> 
         folder = Path(temporary)
         rows, result = folder / "rows.parquet", folder / "result.json"
         _write(found, rows)
-        some_held_out(fit_by_text(read_rows(rows), training.objective))
+        some_held_out(fit_by_text(read_rows(rows), training))
         task = Evaluate(rows=rows, training=training, base=manifest.base, adapter=adapter.absolute(), result=result)
         run_apart(task, folder, tell)
         return Evaluated(manifest, version, Measured.model_validate_json(result.read_bytes()), seen)
@@ -105,8 +106,9 @@ def evaluate(store: Store, adapter: Path, name: str, model: str, tell: Tell) -> 
 def _objective(store: Store, version: str, training: Training) -> Objective:
     if "objective" in training.model_fields_set:
         return training.objective
-    kinds = store.rows("SELECT DISTINCT kind FROM version_samples WHERE version = ? AND kept", [version])
-    return "dpo" if [row["kind"] for row in kinds] == ["preference"] else "sft"
+    rows = store.rows("SELECT DISTINCT kind FROM version_samples WHERE version = ? AND kept", [version])
+    kinds = [KINDS[kind] for row in rows if (kind := str(row["kind"])) in KINDS]
+    return next((one for one in RATES if any(one in kind.objectives for kind in kinds)), "sft")
 
 
 def _origin(store: Store, version: str) -> Origin:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from pydantic import BaseModel, Field
 
+from generators.chunks import chunk_of, chunks, evidence, tell_cuts, tell_unreached
+from seedbed.conversation import Rest
+from seedbed.cutting import cut as cut  # scripts take it from here
 from seedbed.drafts import Making
 from seedbed.engines import Engine, Engines, Sampling, ask
 from seedbed.errors import InputError
@@ -24,7 +26,8 @@ from seedbed.room import like
 PAIR = """\
 [system]
 You write one question about a text, and its answer from that text alone, as JSON with "question" and \
-"answer". The question names its subject and makes sense without the text.{{ " Domain: " + domain if domain }}
+"answer". The question names its subject and makes sense without the text.{{ " Domain: " + domain if domain }}\
+{{ " Outline of its document: " + outline if outline }}
 {% for example in examples %}
 [user]
 {{ example.context }}
@@ -95,7 +98,7 @@ an order to you. Say no if it points at a text, a passage or something unnamed; 
 {{ mark }}
 """
 
-_ROOM = 1_600  # characters of examples in a prompt, about 400 tokens
+_ROOM = 1_600  # bytes of examples in a prompt: 400 tokens of English, more of scripts that are cut finer
 _DANGLING = re.compile(
     r"\b(the|this) (given |above |following )?(passage|excerpt)\b"
     r"|\b(according to|in|from|of|by) (the|this|that) (given |above |following )?"
@@ -118,14 +121,22 @@ class KnowledgePrompts(Prompts):
 
 
 class Knowledge(Frozen):
-    """`documents`: a glob, from the recipe's folder, of files that each become a leaf. `chunk_words` bounds a chunk."""
+    """`documents`: a glob, from the recipe's folder, of files that each become a leaf, and are the only ones it takes.
+
+    `chunk_tokens` bounds a chunk (seedbed/token_count.py); at 240 it has some 185 words of English.
+    """
 
     per_leaf: int = Field(default=8, ge=1, description="Samples wanted of each leaf.")
+    per_chunk: int | None = Field(
+        default=None,
+        ge=1,
+        description="Samples wanted of each chunk; it goes before per_leaf, and reaches every chunk.",
+    )
     documents: str | None = Field(
         default=None,
-        description="Files that are leaves of their own, such as handbook/**/*.md, from the recipe's folder.",
+        description="Files that are this step's leaves, such as handbook/**/*.md, from the recipe's folder.",
     )
-    chunk_words: int = Field(default=180, ge=20, description="Words of a chunk of a document, about.")
+    chunk_tokens: int = Field(default=240, ge=30, description="Tokens of a chunk of a document, at most, as estimated.")
     examples: int = Field(default=2, ge=1, description="Seed examples that a prompt shows, at most.")
     temperature: float = Field(default=0.7, ge=0, description="Of what is written; 0 takes the likeliest word.")
     prompts: KnowledgePrompts = Field(
@@ -138,14 +149,6 @@ class Pair(BaseModel):
 
     question: str
     answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A piece of a document; `source` is its id, `{document}#chunk{number}`."""
-
-    source: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,29 +166,44 @@ class Case:
 
 
 def leaves(taxonomy: Sequence[Leaf], options: Knowledge) -> list[Leaf]:
-    """The leaves that this method fills. Raises InputError for one with nothing to ask about."""
-    found = [leaf for leaf in taxonomy if leaf.kind == "knowledge"]
+    """The documents of this step, else the taxonomy's knowledge. What of them is cut or not reached is logged.
+
+    Raises:
+        InputError: a leaf has nothing to ask about.
+    """
+    found = [leaf for leaf in taxonomy if leaf.kind == "knowledge" and leaf.pattern == (options.documents or "")]
     for leaf in found:
-        if not chunks(leaf, options.chunk_words):
+        tell_cuts(leaf, options.chunk_tokens)
+        if not chunks(leaf, options.chunk_tokens):
             raise InputError(
                 f"{leaf.path}: a knowledge leaf with neither documents nor contexts. Give its seed_examples a "
                 "`context`, or name files beside its qna.yaml with `documents: [file.md]`"
             )
+    if not options.per_chunk:
+        tell_unreached(found, options.chunk_tokens, options.per_leaf)
     return found
+
+
+def wanted(leaf: Leaf, options: Knowledge) -> int:
+    """Samples wanted of a leaf: so many for each of its chunks, or for the whole."""
+    return options.per_chunk * len(chunks(leaf, options.chunk_tokens)) if options.per_chunk else options.per_leaf
 
 
 async def knowledge(unit: Unit, engines: Engines, options: Knowledge) -> Draft:
     """One question and answer about one chunk. Raises Unreadable when the model writes no such pair, Unfinished."""
     leaf = unit.leaf
-    pieces = chunks(leaf, options.chunk_words)
-    chunk = pieces[(unit.ordinal + unit.spent) % len(pieces)]
+    chunk = chunk_of(unit, chunks(leaf, options.chunk_tokens), options.per_leaf, bool(options.per_chunk))
     examples = _examples(leaf.seeds, chunk.text, options.examples, random.Random(unit.draw))
-    messages = render(options.prompts.pair, domain=leaf.domain, examples=examples, chunk=chunk.text)
+    messages = render(
+        options.prompts.pair, domain=leaf.domain, outline=leaf.outline, examples=examples, chunk=chunk.text
+    )
     sampling = Sampling(options.temperature, max_tokens=like(seed.question + seed.answer for seed in leaf.seeds))
     pair, reply = await ask(engines.model, messages, Pair, sampling, step="question", ordinal=unit.draw)
     with Making("knowledge", (chunk.source,)) as made:
         made.heard(reply)
-        content = made.content = Content(question=pair.question.strip(), answer=pair.answer.strip(), context=chunk.text)
+        known = evidence(chunk)
+        rest = Rest(facts={"knowledge": known}) if known else None
+        content = made.content = Content(pair.question.strip(), pair.answer.strip(), chunk.text, rest=rest)
         if flaw := _flaw(content, leaf):
             made.judged(Verdict(step="question_check", curator="knowledge", keep=False, reason=flaw))
             return made.draft()
@@ -247,47 +265,6 @@ async def check_relevant(content: Content, leaf: Leaf, judge: Engine, options: K
     )
 
 
-@lru_cache(maxsize=256)  # a document is cut once, not once a sample
-def chunks(leaf: Leaf, words: int) -> tuple[Chunk, ...]:
-    """The leaf's documents in pieces, else its seeds' contexts (documents that live elsewhere)."""
-    pieces = [
-        Chunk(f"{document.name}#chunk{n}", text)
-        for document in leaf.documents
-        for n, text in enumerate(cut(document.text, words))
-    ]
-    contexts = dict.fromkeys(seed.context for seed in leaf.seeds if seed.context)
-    return tuple(pieces or [Chunk(f"{leaf.path}#chunk{n}", text) for n, text in enumerate(contexts)])
-
-
-def cut(text: str, words: int) -> list[str]:
-    """Pieces of at most `words` words, cut between paragraphs, else between sentences, else between words."""
-    pieces: list[str] = []
-    held = 0
-    for part in _parts(text, words):
-        size = len(part.split())
-        if pieces and held + size <= words:
-            pieces[-1] += part
-            held += size
-        else:
-            pieces.append(part)
-            held = size
-    return [piece.strip() for piece in pieces]
-
-
-def _parts(text: str, words: int) -> Iterator[str]:
-    """Paragraphs, and of one that is too long its sentences, each with the white space that follows it."""
-    for paragraph in re.findall(r"\S.*?(?:\n\s*\n|\Z)", text, re.DOTALL):
-        if len(paragraph.split()) <= words:
-            yield paragraph
-            continue
-        for sentence in re.findall(r"\S.*?(?:[.!?]\s+|\Z)", paragraph, re.DOTALL):
-            tokens = sentence.split()
-            if len(tokens) <= words:
-                yield sentence
-            else:
-                yield from (" ".join(tokens[n : n + words]) + " " for n in range(0, len(tokens), words))
-
-
 def faithful_cases(seeds: Sequence[Seed]) -> list[Case]:
     """One seed with the answer to a question about another text ("no"), one with its own answer ("yes")."""
     short = _short(seeds)
@@ -330,7 +307,7 @@ def _examples(seeds: Sequence[Seed], chunk: str, count: int, dice: random.Random
     chosen: list[Seed] = []
     room = _ROOM
     for seed in dice.sample(others, len(others)):
-        size = len(seed.context + seed.question + seed.answer)
+        size = len((seed.context + seed.question + seed.answer).encode("utf-8", "replace"))
         if not chosen or (len(chosen) < count and size <= room):
             chosen.append(seed)
             room -= size

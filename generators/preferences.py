@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import orjson
 from pydantic import Field
 
 from generators.skills import Skills, parents, request, shown_seeds
+from seedbed.conversation import Response, Turn
 from seedbed.drafts import Making
-from seedbed.engines import Choice, Engine, EngineRefused, Engines, Sampling
-from seedbed.errors import InputError
+from seedbed.engines import Choice, Engine, EngineRefused, Engines, Messages, Sampling
+from seedbed.messages import messages_of
 from seedbed.pairwise import COMPARE, RUBRIC, TIE, Criterion, compare
 from seedbed.prompts import Prompts, PromptText, fence, render
-from seedbed.records import Content, Draft, Frozen, Leaf, Unit, Verdict
+from seedbed.records import USED_UP, Content, Draft, Frozen, Leaf, Unit, Verdict
 from seedbed.replies import Unreadable
 from seedbed.room import ANSWER as ROOM
 from seedbed.together import together
 
 STEP = "preference"
-USED_UP = "no request is left for this place"
 
 ANSWER = """\
 {% if principle %}
@@ -65,11 +65,13 @@ class Preferences(Frozen):
     """Candidate n is by model n of the recipe's `model` and `pool`, at temperature n, under principle n, each in turn.
 
     `requests`: a file of prompts, from the recipe's folder; left out, new ones are made for the taxonomy's skills.
-    Answers that the file has already are the candidates then, and no model writes any.
+    Answers that the file has already are candidates, and models write as many beside them as are lacking.
     """
 
     per_leaf: int = Field(default=8, ge=1, description="Pairs wanted of each leaf, or of the file of requests.")
-    requests: str | None = Field(default=None, description="A file of prompts: .jsonl, .json, .csv or .parquet.")
+    requests: str | None = Field(
+        default=None, description="A file of prompts, or a folder of files: .jsonl, .json, .csv or .parquet."
+    )
     candidates: int = Field(default=3, ge=2, le=8, description="Answers a prompt.")
     temperatures: tuple[Annotated[float, Field(ge=0)], ...] = Field(
         default=(0.7,), min_length=1, description="Of the candidates, in turn."
@@ -95,6 +97,7 @@ class Candidate:
     principle: str = ""
     temperature: float | None = None
     call_id: str = ""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +110,10 @@ class Ruling:
 
 
 def leaves(taxonomy: Sequence[Leaf], options: Preferences) -> list[Leaf]:
-    """The file of requests, or the taxonomy's skills. Raises InputError where the file has too few answers."""
+    """The file of requests, or the taxonomy's skills."""
     if not options.requests:
         return [leaf for leaf in taxonomy if leaf.kind == "skill"]
-    found = [leaf for leaf in taxonomy if leaf.kind == "requests" and leaf.path == f"requests/{options.requests}"]
-    for leaf in found:
-        short = next((asked for asked in leaf.requests if len(asked.answers) == 1), None)
-        if short and any(len(asked.answers) > 1 for asked in leaf.requests):
-            raise InputError(
-                f"{options.requests}: {short.question[:80]!r} has one answer where others have several. "
-                "Give every request two or more answers, or none, and models write them"
-            )
-    return found
+    return [leaf for leaf in taxonomy if leaf.kind == "requests" and leaf.path == f"requests/{options.requests}"]
 
 
 async def preference(unit: Unit, engines: Engines, options: Preferences) -> Draft:
@@ -134,7 +129,8 @@ async def preference(unit: Unit, engines: Engines, options: Preferences) -> Draf
             judged = _ranked if options.judge == "pairwise" else _rated
             ruling = await judged(made.content.prompt(), candidates, engines.judge, options)
             chosen, rejected = candidates[ruling.chosen], candidates[ruling.rejected]
-            made.content = replace(made.content, answer=chosen.text, rejected=rejected.text)
+            responses = [Response(one.text, reasoning=one.reasoning) for one in (chosen, rejected)]
+            made.content = Content.of(made.content.turns, responses, made.content.tools)
             made.author = chosen.model
             made.judged(ruling.verdict)
     return made.draft()
@@ -150,9 +146,8 @@ async def _asked(made: Making, unit: Unit, engines: Engines, options: Preference
     n = _place(unit, options)
     if n >= len(unit.leaf.requests):
         return made.judged(Verdict(step="request", curator="preferences", keep=False, reason=USED_UP))
-    asked = unit.leaf.requests[n]
-    made.parents = (f"{unit.leaf.path}#{n}",)
-    made.content = Content(question=asked.question, context=asked.context)
+    made.parents = (f"{unit.leaf.path}#{n}",)  # before anybody is asked: a failure must say of which request it is
+    made.content = unit.leaf.requests[n].content
     return True
 
 
@@ -167,12 +162,18 @@ def _place(unit: Unit, options: Preferences) -> int:
 async def _candidates(
     unit: Unit, content: Content, writers: Sequence[Engine], options: Preferences
 ) -> Sequence[Candidate]:
-    """The file's answers, or new ones. Raises Unreadable where two of them are not whole and different, EngineError."""
+    """The file's answers, and new ones where those are too few.
+
+    Raises:
+        Unreadable: two of them are not whole and different.
+        EngineError: a model failed.
+    """
     found = _recorded(unit, options)
-    if not found:
-        found = _different(await _written(content, writers, options, unit.draw))
+    if len(found) < options.candidates:
+        found = _different([*found, *await _written(content, writers, options, unit.draw, len(found))])
     if len(found) < 2:
-        raise Unreadable("candidate", "fewer than two whole, different answers", "\n".join(c.text for c in found))
+        told = "\n".join([_place_in_file(unit, options), *(candidate.text for candidate in found)])
+        raise Unreadable("candidate", "fewer than two whole, different answers", told)
     return found
 
 
@@ -180,19 +181,28 @@ def _recorded(unit: Unit, options: Preferences) -> list[Candidate]:
     if not unit.leaf.requests:
         return []
     asked = unit.leaf.requests[_place(unit, options)]
-    answers = _different([Candidate(answer.text, answer.author) for answer in asked.answers])
+    answers = _different([Candidate(one.text, one.author, reasoning=one.reasoning) for one in asked.answers])
     return random.Random(unit.draw).sample(answers, min(options.candidates, len(answers)))
 
 
-async def _written(content: Content, writers: Sequence[Engine], options: Preferences, draw: int) -> list[Candidate]:
-    """The answers that are whole: one that was cut off or is empty is no candidate."""
+def _place_in_file(unit: Unit, options: Preferences) -> str:
+    """Where the request stands, for whoever looks into a failure."""
+    if not unit.leaf.requests:
+        return ""
+    return f"asked in line {unit.leaf.requests[_place(unit, options)].line} of {options.requests}"
+
+
+async def _written(
+    content: Content, writers: Sequence[Engine], options: Preferences, draw: int, there: int
+) -> list[Candidate]:
+    """The answers that are whole, beside the `there` that are recorded: one cut off or empty is no candidate."""
 
     async def write(n: int) -> Candidate | None:
         engine, principle = writers[n % len(writers)], options.principles[n % len(options.principles)]
         temperature = options.temperatures[n % len(options.temperatures)]
-        asked = render(options.prompts.answer, principle=principle, context=content.context, question=content.question)
         sampling = Sampling(temperature, max_tokens=options.max_tokens or ROOM)
         try:
+            asked = _prompt(content, principle, options)
             reply = await engine.chat(asked, sampling, step="candidate", ordinal=draw + n)
         except Unreadable:
             return None  # the others may do without it
@@ -204,13 +214,27 @@ async def _written(content: Content, writers: Sequence[Engine], options: Prefere
             return None
         return Candidate(reply.text, engine.card.model, principle, temperature, reply.call_id)
 
-    written = await together(write(n) for n in range(options.candidates))
+    written = await together(write(n) for n in range(options.candidates - there))
     return [candidate for candidate in written if candidate]
 
 
+def _prompt(content: Content, principle: str, options: Preferences) -> Messages:
+    """What a candidate answers: the prompt for one request; a conversation as it is, the principle at its head."""
+    if content.single:
+        return render(options.prompts.answer, principle=principle, context=content.context, question=content.question)
+    head, *turns = content.turns
+    if not principle:
+        turns = [head, *turns]
+    elif head.role == "system":  # one system turn is all that many templates know
+        turns = [Turn("system", f"{principle}\n\n{head.content}"), *turns]
+    else:
+        turns = [Turn("system", principle), head, *turns]
+    return cast("Messages", messages_of(turns))
+
+
 def _different(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """One of each text, white space and case aside."""
-    return list({" ".join(c.text.casefold().split()): c for c in reversed(candidates)}.values())[::-1]
+    """One of each text, white space aside."""
+    return list({" ".join(c.text.split()): c for c in reversed(candidates)}.values())[::-1]
 
 
 async def _ranked(asked: str, candidates: Sequence[Candidate], judge: Engine, options: Preferences) -> Ruling:

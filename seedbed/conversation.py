@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self, TypedDict, get_args
+from typing import Literal, NamedTuple, Self, TypedDict, get_args
 
 import orjson
 
@@ -24,8 +24,7 @@ class Message(TypedDict):
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(NamedTuple):
     """A call of a tool. `arguments` are as they came: an object, or the text that a model wrote for one."""
 
     name: str
@@ -33,8 +32,7 @@ class ToolCall:
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One turn. `context` is the text that a user's turn is about; `name` is the tool that a tool's turn is of."""
 
     role: Role
@@ -52,8 +50,7 @@ class Turn:
         return _with_calls(said, self.tool_calls)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """One response: its words, who gave it ("" where nobody says), and its reasoning, which is no part of them."""
 
     content: str = ""
@@ -123,7 +120,7 @@ class Content:
         if at < 0:
             raise ValueError("no turn of a user")
         texts = [response.content for response in responses[:2]]
-        bare = [replace(one, content="") if n < 2 else one for n, one in enumerate(responses)]
+        bare = [one._replace(content="") if n < 2 else one for n, one in enumerate(responses)]
         rest = Rest(
             tuple(turns[:at]),
             tuple(turns[at + 1 :]),
@@ -148,7 +145,7 @@ class Content:
         texts = (self.answer, self.rejected)
         beside = self.rest.responses if self.rest else ()
         found = [
-            replace(beside[n], content=texts[n]) if n < len(beside) else Response(texts[n])
+            beside[n]._replace(content=texts[n]) if n < len(beside) else Response(texts[n])
             for n in (0, 1)
             if n < len(beside) or texts[n] or (n == 0 and self.rejected)
         ]

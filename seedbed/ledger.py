@@ -168,6 +168,15 @@ class Ledger:
         """Store what came of recorded calls with the next commit, after them and in the same transaction."""
         self._outcomes.append(outcome)
 
+    async def settle(self, most: int) -> None:
+        """Commit once `most` outcomes wait, where no call leads to it. Raises StoreError, and stops the run."""
+        if len(self._outcomes) >= most:
+            try:
+                await self.flush()
+            except StoreError as error:
+                self.stop(str(error))
+                raise
+
     async def flush(self) -> None:
         """Commit what is recorded and concluded so far to the store."""
         async with self._flushing:

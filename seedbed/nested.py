@@ -25,3 +25,11 @@ def texts_in(value: object) -> Iterator[str]:
                 break
         else:
             open_.pop()
+
+
+def is_deep(value: object) -> bool:
+    """Whether values are nested more than MOST_DEPTH deep in it, which no row of a data set is."""
+    try:
+        return not all(True for _ in texts_in(value))
+    except ValueError:
+        return True

@@ -7,18 +7,24 @@ plan gives the same id in every run and two rows of the same text stay two rows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, InstanceOf
 
 from seedbed.conversation import Content, Message, ToolCall, Turn
-from seedbed.normal_form import nfkc
+from seedbed.folding import folded
+
+if TYPE_CHECKING:
+    from seedbed.sources.raw import Raw
+    from seedbed.sources.source import Source
 
 __all__ = ["Content", "Message", "ToolCall", "Turn"]
 
 Status = Literal["kept", "dropped", "failed", "pending"]
+USED_UP = "no request is left for this place"  # the reason of a row that no further try can help
 
 
 class Frozen(BaseModel):
@@ -112,8 +118,8 @@ class Sample(Frozen):
     @cached_property
     def text_hash(self) -> str:
         """Hash of the prompt, NFKC, case and white space folded: the same for exact duplicates; "" if it is empty."""
-        folded = " ".join(nfkc(self.content.prompt()).casefold().split())
-        return hashlib.blake2b(folded.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if folded else ""
+        text = folded(self.content.prompt())
+        return hashlib.blake2b(text, digest_size=8).hexdigest() if text else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +133,16 @@ class Seed:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A source text that knowledge samples are grounded in."""
+    """A source text that knowledge samples are grounded in. `pages`: where in it each page of a PDF begins."""
 
     name: str
     text: str
+    pages: tuple[int, ...] = ()
+
+    @property
+    def markdown(self) -> bool:
+        """Whether its text is to be read as Markdown; that of a .txt or .pdf is as it stands."""
+        return not self.name.lower().endswith((".txt", ".pdf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,33 +151,52 @@ class Answer:
 
     text: str
     author: str = ""
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request from a file, with the answers to it that the file has, if any."""
+    """A request from a file, with the answers to it that the file has, if any.
+
+    Where it is more than one request (a system prompt, earlier turns, tools), `turns` are all of them and `tools` the
+    schemas. `line` of the file is where it stands first, counted from 1, 0 where nobody knows.
+    """
 
     question: str
     context: str = ""
     answers: tuple[Answer, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    tools: tuple[Mapping[str, object], ...] = ()
+    line: int = field(default=0, compare=False)
+
+    @property
+    def content(self) -> Content:
+        """It as a conversation without a response."""
+        if self.turns:
+            return Content.of(self.turns, tools=self.tools)
+        return Content(question=self.question, context=self.context)
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """One task or topic of the taxonomy: the unit that coverage is counted by (LAB, section 2.1).
 
-    `path` is relative to the taxonomy's root with forward slashes. A leaf of kind "requests" is a file of them.
+    `path` is relative to the taxonomy's root with forward slashes. A leaf of kind "requests" is a file of them, one of
+    kind "rows" a source of rows, each of which has a leaf of its own. Of a leaf that a recipe's `documents:` brought,
+    that is its `pattern`.
     """
 
     path: str
-    kind: Literal["skill", "knowledge", "requests"]
+    kind: Literal["skill", "knowledge", "requests", "rows"]
     seeds: tuple[Seed, ...]
     task: str = ""
     domain: str = ""
     outline: str = ""
     documents: tuple[Document, ...] = ()
     created_by: str = ""
+    pattern: str = ""
     requests: tuple[Request, ...] = ()
+    source: Source | None = None
 
     @property
     def grounded(self) -> bool:
@@ -179,6 +210,7 @@ class Unit:
 
     `spent` are the tries before it that came to something, if only to a drop: not those that no engine answered. What
     is drawn goes by them, so that a try that was not answered to its end is answered from the ledger as far as it came.
+    `item` is the row of a source that it is about.
     """
 
     recipe: str
@@ -187,6 +219,7 @@ class Unit:
     ordinal: int
     attempt: int
     spent: int = 0
+    item: Raw | None = None
 
     @cached_property
     def sample_id(self) -> str:
@@ -213,7 +246,8 @@ class Draft:
     """What a generator returns for a unit: the content, and the verdicts of its own checks in order.
 
     The first verdict that does not keep ends the sample; a generator stops there and spends nothing more.
-    `author` is who wrote the answer, where it was not the recipe's model.
+    `author` is who wrote the answer, where it was not the recipe's model; `leaf` is its own, where the unit's is a
+    source.
     """
 
     content: Content
@@ -222,3 +256,4 @@ class Draft:
     parents: tuple[str, ...] = ()
     call_ids: tuple[str, ...] = ()
     author: str = ""
+    leaf: str = ""

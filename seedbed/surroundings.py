@@ -18,6 +18,7 @@ APART = Path(__file__).parent  # a folder of ours, without anybody's settings, f
 QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # `datasets` counts what it opens, on a host of its own
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_TELEMETRY_ENABLE_RESOURCE_METRICS": "false",
     "STREAMLIT_BROWSER_GATHER_USAGE_STATS": "false",

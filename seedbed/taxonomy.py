@@ -6,16 +6,16 @@ Every fault of every file is reported at once, each with the line that it stands
 
 from __future__ import annotations
 
-import io
-import logging
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from seedbed.folders import entries_of, hidden_part, is_folder, is_hidden, leads_to, matching, read_whole
+from seedbed.document_formats import Unreadable
+from seedbed.documents import read_document
+from seedbed.folders import entries_of, is_folder, is_hidden, leads_to
 from seedbed.records import Document, Leaf, Seed
 from seedbed.yamlfile import BadInput, Loaded, Problem, Value, Where, kind, load, nearest
 
@@ -23,8 +23,6 @@ FILE_NAMES = ("qna.yaml", "qna.yml")
 KNOWLEDGE_KEYS = {"domain", "document", "document_outline", "documents"}
 KEYS = KNOWLEDGE_KEYS | {"version", "created_by", "task_description", "seed_examples"}
 PAIR_KEYS = {"question", "answer", "context", "attribution"}
-TEXT_SUFFIXES = (".md", ".markdown", ".txt")
-MOST_TEXT, MOST_PDF = 64 << 20, 256 << 20  # bytes of a document; a PDF's pictures are not read
 EXAMPLE = "`seed_examples:` and under it `- question: …` and `  answer: …`"
 
 
@@ -48,46 +46,6 @@ def read_taxonomy(root: Path) -> tuple[Leaf, ...]:
     return tuple(sorted(leaves, key=lambda leaf: leaf.path))
 
 
-def read_documents(pattern: str, folder: Path) -> tuple[Document, ...]:
-    """The text, Markdown and PDF files that a glob such as `handbook/*.md` finds (`seedbed.folders`), sorted by name.
-
-    Names are relative to `folder`; files and folders whose name starts with a dot are left out.
-
-    Raises:
-        BadInput: nothing matches, a link leads elsewhere, or a file is no readable text or has none.
-    """
-    if secret := hidden_part(pattern):
-        what = f"documents: {secret!r} in {pattern!r} begins with a dot, and what does so is never sent to a model"
-        raise BadInput(Problem(str(folder), 0, what, "Put a copy of the documents into a folder of another name"))
-    try:
-        found = matching(pattern, folder)
-    except ValueError as error:
-        write = "Write a pattern such as handbook/*.md or handbook/**/*.md"
-        raise BadInput(
-            Problem(str(folder), 0, f"documents: {pattern!r} is no file pattern ({error})", write)
-        ) from error
-    if not found.files and not found.problems:
-        what = f"documents: no file matches {pattern!r} in {folder.resolve()}"
-        raise BadInput(Problem(str(folder), 0, what, "Correct the pattern, or put a .md, .txt or .pdf file there"))
-    base = Path(Path(pattern).anchor) if Path(pattern).is_absolute() else folder
-    documents: list[Document] = []
-    problems = list(found.problems)
-    for file in found.files:
-        try:
-            documents.append(Document(_plain_name(_under(file, base)), _document_text(file)))
-        except _UnreadableError as error:
-            problems.append(Problem(str(file), 0, error.what, error.write))
-    if problems:
-        raise BadInput(*problems)
-    return tuple(documents)
-
-
-def _plain_name(name: str) -> str:
-    if not name.isascii() and any("\ud800" <= sign <= "\udfff" for sign in name):
-        raise _UnreadableError("its name is not UTF-8", "Rename it")
-    return name
-
-
 def _under(file: Path, base: Path) -> str:
     return file.relative_to(base).as_posix()
 
@@ -100,7 +58,9 @@ def _files(root: Path, problems: list[Problem]) -> Iterator[Path]:
     waiting = [root]
     while waiting:  # no recursion: folders may be nested however deep
         folder = waiting.pop()
-        for entry in entries_of(folder, problems):
+        entries = entries_of(folder, problems)
+        _refuse_misnamed(folder, root, entries, problems)
+        for entry in entries:
             if not is_folder(entry):
                 if entry.name.casefold() in FILE_NAMES:
                     yield folder / entry.name
@@ -110,6 +70,19 @@ def _files(root: Path, problems: list[Problem]) -> Iterator[Path]:
                 problems.append(Problem(entry.path, 0, what, "Put a copy of the folder here"))
             elif not is_hidden(entry.name):
                 waiting.append(folder / entry.name)
+
+
+def _refuse_misnamed(folder: Path, root: Path, entries: Sequence[os.DirEntry[str]], problems: list[Problem]) -> None:
+    """A leaf whose file has another name would be left out in silence; beside the root's folders lie other things."""
+    files = [Path(entry.name) for entry in entries if not is_folder(entry) and not is_hidden(entry.name)]
+    if folder == root or any(file.name.casefold() in FILE_NAMES for file in files):
+        return
+    for file in files:
+        if file.suffix.lower() in (".yaml", ".yml"):
+            what = "this folder has no qna.yaml, and no other file is read as a leaf"
+            problems.append(
+                Problem(str(folder / file), 0, what, "Rename it to qna.yaml, or take it out of the taxonomy")
+            )
 
 
 def _refuse_twins(root: Path, files: list[Path], problems: list[Problem]) -> None:
@@ -236,9 +209,9 @@ def _seeds(page: _Page, example: Value, at: int) -> list[Seed]:
     context = page.text(example, (*where, "context"))
     where = (*where, "questions_and_answers")
     seeds: list[Seed] = []
+    # What else stands in a pair is its author's: InstructLab's schema allows it here, and only here.
     for number, pair in enumerate(page.items(example, where, "`- question: …` and `  answer: …` under it")):
         if isinstance(pair, dict):
-            page.keys(pair, (*where, number), {"question", "answer"})
             seeds.append(_seed(page, pair, (*where, number), context))
         else:
             page.fault((*where, number), f"this pair is {kind(pair)}", "Write `question: …` and `answer: …` under it")
@@ -263,66 +236,6 @@ def _documents(page: _Page, value: dict[str, Value]) -> Iterator[Document]:
             continue
         seen.add(name)
         try:
-            yield Document(name, _document_text(_inside(folder, name)))
-        except _UnreadableError as error:
+            yield read_document(folder, name)
+        except Unreadable as error:
             page.fault(where, f"the document {name!r} cannot be used: {error.what}", error.write)
-
-
-class _UnreadableError(Exception):
-    def __init__(self, what: str, write: str) -> None:
-        super().__init__(what)
-        self.what, self.write = what, write
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """The file of that name, which must lie in or below the leaf's folder, links followed."""
-    posix = PurePosixPath(name)
-    if "\\" in name or "\0" in name or posix.is_absolute() or ".." in posix.parts or Path(name).drive:
-        raise _UnreadableError("its name leads out of the leaf's folder", "Put the file beside the qna.yaml")
-    file = folder / posix
-    if target := leads_to(file, folder):
-        what = f"it is a link that leads out of the leaf's folder, to {target}"
-        raise _UnreadableError(what, "Put a copy beside the qna.yaml")
-    return file
-
-
-def _document_text(file: Path) -> str:
-    suffix = file.suffix.lower()
-    if suffix not in (*TEXT_SUFFIXES, ".pdf"):
-        raise _UnreadableError("only text, Markdown and PDF are read", "Turn it into a .md, .txt or .pdf file")
-    if not file.exists():
-        raise _UnreadableError("there is no such file", "Correct its name, or put the file there")
-    try:
-        raw = read_whole(file, MOST_PDF if suffix == ".pdf" else MOST_TEXT)
-    except OSError as error:
-        raise _UnreadableError(f"it cannot be read ({error.strerror})", "Put a plain, readable file there") from error
-    text = _pdf_text(raw) if suffix == ".pdf" else _plain_text(raw)
-    if not text.strip():
-        raise _UnreadableError("there is no text in it", "Take it out; a scanned PDF needs text recognition first")
-    return text
-
-
-def _plain_text(raw: bytes) -> str:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        what = f"it is not UTF-8: byte 0x{raw[error.start]:02x} at offset {error.start}, line {line}"
-        raise _UnreadableError(what, "Save it as UTF-8") from error
-    if "\0" in text:
-        raise _UnreadableError("it is no text: there are zero bytes in it", "Save it as UTF-8 text")
-    return text.replace("\r\n", "\n")
-
-
-def _pdf_text(raw: bytes) -> str:
-    import pypdf
-
-    # What it can mend it need not tell: the lines stand between ours, and nobody can act on them.
-    logging.getLogger("pypdf").setLevel(logging.ERROR)
-    try:
-        pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(raw)).pages]
-    except Exception as error:  # a broken PDF makes pypdf raise nearly anything: KeyError, TypeError, its own
-        what = f"it is no readable PDF ({type(error).__name__}: {error})"
-        raise _UnreadableError(what, "Open and save it again without a password, or give its text as .md") from error
-    # Fonts without a proper map give halves of characters and zero bytes, which no file or table holds.
-    return "\n\n".join(pages).encode("utf-8", "ignore").decode().replace("\0", "")

@@ -159,9 +159,13 @@ def info(hub: FakeHub, body: bytes, repo: str, revision: str | None) -> Answer:
     return 200, {"id": repo, "sha": oid, "private": found.private, "siblings": siblings, "tags": []}, {}
 
 
-def tree(hub: FakeHub, body: bytes, repo: str, revision: str) -> Answer:
-    files = hub.repos[repo].at(revision)
-    listed: list[dict[str, object]] = [{"type": "directory", "path": "data", "oid": "0" * 40}]
+def tree(hub: FakeHub, body: bytes, repo: str, revision: str, folder: str | None) -> Answer:
+    """All files of a folder, those of folders in it included."""
+    found = hub.repos[repo].at(revision)
+    files = {path: content for path, content in found.items() if not folder or path.startswith(f"{folder}/")}
+    if folder and not files:
+        return 404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"}
+    listed: list[dict[str, object]] = [] if folder else [{"type": "directory", "path": "data", "oid": "0" * 40}]
     for path, content in files.items():
         entry: dict[str, object] = {"type": "file", "path": path, "size": len(content), "oid": blob(content)}
         if large(path):
@@ -256,7 +260,7 @@ def tag(hub: FakeHub, body: bytes, repo: str, revision: str) -> Answer:
 
 ROUTES: tuple[tuple[str, str, Callable[..., Answer]], ...] = (
     ("GET", rf"/api/datasets/{REPO}(/revision/(?P<revision>[^/]+))?", info),
-    ("GET", rf"/api/datasets/{REPO}/tree/(?P<revision>[^/]+)", tree),
+    ("GET", rf"/api/datasets/{REPO}/tree/(?P<revision>[^/]+)(/(?P<folder>.+))?", tree),
     ("GET", rf"/api/datasets/{REPO}/refs", refs),
     ("GET|HEAD", rf"/datasets/{REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", resolve),
     ("POST", r"/api/repos/create", create),
@@ -316,6 +320,9 @@ class _Handler(BaseHTTPRequestHandler):
             if fault.mute:
                 cut(self.connection)
                 return
+            part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+            if part and status == 200 and isinstance(told, bytes):
+                status, told = 206, told[int(part[1]) : int(part[2]) + 1]
             self._answer(status, told, headers)
 
     do_GET = do_HEAD = do_POST = do_PUT = handle_any  # noqa: N815 # so named there

@@ -16,9 +16,9 @@ from seedbed.store.versions import freeze
 WRITER = ModelCard("http", "writer-8b", "2026-05", "Apache-2.0")
 JUDGE = ModelCard("http", "judge-70b", "2026-01", "MIT")
 STEPS = [
-    ("preferences", "preferences", "generator", "pair"),
-    ("critique", "critique", "judge", "revision"),
-    ("debate", "debate", "judge", "debate"),
+    ("preferences", "preferences", "generator", "pair", ""),
+    ("critique", "critique", "judge", "revision", ""),
+    ("debate", "debate", "judge", "debate", ""),
 ]
 RECIPE = {
     "name": "desk",

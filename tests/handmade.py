@@ -61,8 +61,8 @@ def add(store: Store, rows: list[Judged], run_id: str = "run1") -> None:
             [run_id, '{"curate": []}'],
         )
         db.execute(
-            "INSERT INTO base.steps VALUES ($run, 1, 'critique', 'critique', 'judge', 'revision'), "
-            "($run, 2, 'debate', 'debate', 'judge', 'debate')",
+            "INSERT INTO base.steps VALUES ($run, 1, 'critique', 'critique', 'judge', 'revision', ''), "
+            "($run, 2, 'debate', 'debate', 'judge', 'debate', '')",
             {"run": run_id},
         )
 

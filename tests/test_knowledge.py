@@ -1,9 +1,11 @@
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
-from generators.knowledge import Knowledge, chunks, cut, faithful_cases, knowledge, leaves, relevant_cases
+from generators.chunks import chunks, evidence
+from generators.knowledge import Knowledge, faithful_cases, knowledge, leaves, relevant_cases, wanted
 from seedbed.engines import Engines
 from seedbed.errors import InputError
 from seedbed.records import Document, Draft, Leaf, Seed, Unit
@@ -35,9 +37,9 @@ def model(pair: dict[str, str] | str | None = None, **chooses) -> Scripted:
     return Scripted(says, default | chooses)
 
 
-def made(engine: Scripted, leaf: Leaf = REMOTE, ordinal: int = 0, attempt: int = 0) -> Draft:
+def made(engine: Scripted, leaf: Leaf = REMOTE, ordinal: int = 0, attempt: int = 0, **options) -> Draft:
     unit = Unit("recipe", "knowledge", leaf, ordinal, attempt, spent=attempt)
-    return asyncio.run(knowledge(unit, Engines(engine, engine), Knowledge(chunk_words=40)))
+    return asyncio.run(knowledge(unit, Engines(engine, engine), Knowledge(chunk_tokens=52, **options)))
 
 
 def test_a_sample_that_passes_names_its_chunk_and_carries_it():
@@ -76,20 +78,82 @@ def test_an_answer_that_is_no_pair_is_unreadable_and_no_judge_is_asked():
     assert engine.steps == ["question"]
 
 
-def test_places_and_tries_walk_over_the_chunks():
-    pieces = chunks(PAGES, 40)
+def test_places_walk_over_the_chunks_and_begin_again():
+    pieces = chunks(PAGES, 52)
     assert [piece.source for piece in pieces] == [f"a.md#chunk{n}" for n in range(4)] + ["b.md#chunk0"]
     seen = [made(model(), PAGES, ordinal).parents[0] for ordinal in range(6)]
     assert seen == [*(piece.source for piece in pieces), pieces[0].source]
-    assert made(model(), PAGES, 0, attempt=1).parents == (pieces[1].source,)
 
 
-def test_chunks_keep_every_word_in_order_and_their_bounds():
-    text = "# Title\n\nOne short line.\n\n" + " ".join(f"Sentence {n} has five words." for n in range(30)) + " x" * 90
-    pieces = cut(text, 40)
-    assert " ".join(pieces).split() == text.split()
-    assert max(len(piece.split()) for piece in pieces) <= 40
-    assert pieces[1].endswith(".") and pieces[1].startswith("Sentence")
+@pytest.mark.parametrize("per_leaf", [1, 2, 3, 5])
+def test_no_chunk_is_taken_twice_before_each_was_taken_once_however_often_a_place_is_tried(per_leaf):
+    every = [piece.source for piece in chunks(PAGES, 52)]
+    tries = [(place, attempt) for attempt in range(5) for place in range(per_leaf)][: len(every)]
+    assert [made(model(), PAGES, *a_try, per_leaf=per_leaf).parents[0] for a_try in tries] == every
+
+
+def test_per_chunk_wants_so_many_of_each_and_its_tries_keep_to_their_chunk():
+    every = [piece.source for piece in chunks(PAGES, 52)]
+    options = Knowledge(chunk_tokens=52, per_chunk=2)
+    assert wanted(PAGES, options) == 10 and wanted(PAGES, Knowledge(per_leaf=3)) == 3
+    for attempt in (0, 1):
+        seen = [made(model(), PAGES, place, attempt, per_chunk=2).parents[0] for place in range(10)]
+        assert seen == every * 2
+
+
+def test_what_is_not_reached_and_what_was_cut_amid_a_word_is_told_at_planning(caplog):
+    torn = Document("torn.md", "# Keys\n\n" + "x" * 2_000)
+    found = leaves([replace(PAGES, documents=(*PAGES.documents, torn))], Knowledge(chunk_tokens=52, per_leaf=3))
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == "torn.md (chunk0, Keys): more than 52 tokens without a space or an end of a sentence were cut"
+    assert (
+        second
+        == f"3 of {len(chunks(found[0], 52))} chunks are reached by per_leaf: 3. To reach all, write per_chunk: 1"
+    )
+    caplog.clear()
+    leaves([PAGES], Knowledge(chunk_tokens=52, per_chunk=1))
+    leaves([PAGES], Knowledge(chunk_tokens=52, per_leaf=5))
+    assert not caplog.records
+
+
+def test_a_chunk_says_which_document_heading_and_page_it_is_from():
+    text = "# Valves\n\nMade of brass.\n\n## Limits\n\n" + "Ten bar at most. " * 15
+    leaf = Leaf(
+        path="knowledge/valves",
+        kind="knowledge",
+        seeds=SEEDS,
+        documents=(
+            Document("valves.md", text),
+            Document("p.pdf", "One page.\n\n" + "The second page. " * 20, (0, 11)),
+        ),
+    )
+    told = [evidence(chunk) for chunk in chunks(leaf, 52)]
+    assert told == [
+        {"document": "valves.md", "heading": "Valves; Valves > Limits"},
+        {"document": "valves.md", "heading": "Valves > Limits"},
+        {"document": "p.pdf", "pages": [1, 2]},
+        {"document": "p.pdf", "pages": [2]},
+    ]
+    assert [evidence(chunk) for chunk in chunks(REMOTE, 52)] == [{}] * 3, "contexts of documents that live elsewhere"
+
+
+def test_the_outline_reaches_the_model_and_no_other_prompt_changes():
+    outlined, plain = model(), model()
+    made(outlined, replace(REMOTE, outline="Facts of three letters"))
+    made(plain)
+    told = outlined.calls[0].messages[0]["content"]
+    assert told == plain.calls[0].messages[0]["content"] + " Outline of its document: Facts of three letters"
+    assert [call.messages for call in outlined.calls[1:]] == [call.messages for call in plain.calls[1:]]
+    assert outlined.calls[0].messages[1:] == plain.calls[0].messages[1:]
+
+
+def test_a_step_with_documents_takes_them_alone_and_one_without_takes_the_taxonomy_s():
+    own = Leaf(path="documents/a.md", kind="knowledge", seeds=(), documents=PAGES.documents, pattern="*.md")
+    other = replace(own, path="documents/b.txt", pattern="*.txt")
+    every = [PAGES, own, other]
+    assert leaves(every, Knowledge()) == [PAGES]
+    assert leaves(every, Knowledge(documents="*.md")) == [own]
+    assert leaves(every, Knowledge(documents="*.txt")) == [other]
 
 
 def test_examples_are_of_this_leaf_and_not_about_the_chunk_in_hand():

@@ -6,13 +6,14 @@ import math
 
 import pytest
 
+from seedbed.records import Content
 from tests.tiny_model import GOOD, text, tiny_model
 from trainer import dpo, sft
 from trainer.measure import Likelihood, LogProbs, accuracy, dpo_loss, likelihood, log_probs, preference
 from trainer.options import Training
 from trainer.pretrained import load
 from trainer.progress import Progress
-from trainer.rows import Row, fit, tokenize, unfit
+from trainer.rows import Fit, Row, fit, unfit
 
 
 def doubles(*numbers: float):
@@ -23,7 +24,18 @@ def doubles(*numbers: float):
 
 def pairs(n: int, held_out: bool) -> list[Row]:
     answers = [(f"{text(i)} {GOOD[i % 3]}", f"{text(i + 7, n=3)} w{i % 9}") for i in range(n)]
-    return [Row(f"{i}", "preference", held_out, text(i + n, n=2 + i % 5), *both) for i, both in enumerate(answers)]
+    return [
+        row("preference", text(i + n, n=2 + i % 5), *both, n=i, held_out=held_out) for i, both in enumerate(answers)
+    ]
+
+
+def prompt_completion(row: Row) -> dict[str, object]:
+    asked = [{"role": "user", "content": row.content.question}]
+    return {"prompt": asked, "completion": [{"role": "assistant", "content": row.content.answer}]}
+
+
+def row(kind: str, question: str, answer: str, rejected: str = "", n: int = 0, held_out: bool = False) -> Row:
+    return Row(f"{n}", kind, held_out, Content(question=question, answer=answer, rejected=rejected))
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +55,7 @@ def one_thread():
 def training(tmp_path) -> Training:
     folder = tiny_model(tmp_path / "model")
     more = {"model": str(folder), "batch_size": 8, "epochs": 2, "max_length": 60, "learning_rate": 5e-3}
-    return Training.model_validate({**more, "beta": 0.3})
+    return Training.model_validate({**more, "objective": "dpo", "beta": 0.3})
 
 
 def test_dpos_figures_are_those_of_the_paper_by_hand():
@@ -73,7 +85,7 @@ def test_perplexity_is_over_all_answer_tokens_together():
 
 def test_log_probs_do_not_depend_on_which_rows_stand_beside_or_on_their_padding(training, tmp_path):
     start = load(training)
-    rows = [tokenize(row, "dpo", start.tokenizer) for row in pairs(9, held_out=True)]
+    rows = [row.tokens(training, start.tokenizer) for row in pairs(9, held_out=True)]
     together = log_probs(start.model, rows)
     alone = [log_probs(start.model, [row]) for row in rows]
     assert together.answer.tolist() == pytest.approx([float(one.answer) for one in alone], abs=1e-4)
@@ -81,15 +93,13 @@ def test_log_probs_do_not_depend_on_which_rows_stand_beside_or_on_their_padding(
 
 
 def test_dpos_figures_are_trls_own_on_the_same_rows(training, tmp_path):
-    from datasets import Dataset
-
     start, held_out = load(training), pairs(16, held_out=True)
-    tokens = fit(held_out, "dpo", start.tokenizer, 60).tokens
+    tokens = fit(held_out, training, start.tokenizer, 60).tokens
     reference = log_probs(start.model, tokens)
-    trainer = dpo.prepare(start, pairs(32, held_out=False), training, tmp_path, lambda told: None)
+    trainer = dpo.prepare(start, Fit(tuple(pairs(32, held_out=False)), ()), training, tmp_path, lambda told: None)
     trainer.train()
     trainer.args.per_device_eval_batch_size = 16
-    theirs = trainer.evaluate(Dataset.from_list([dpo.columns(row) for row in held_out]))
+    theirs = trainer.evaluate(dpo.dataset(held_out, training))
     policy = log_probs(trainer.accelerator.unwrap_model(trainer.model), tokens)
     ours = dpo.figures(policy, reference, training)
     assert ours.loss == pytest.approx(theirs["eval_loss"], abs=1e-5)
@@ -100,13 +110,14 @@ def test_dpos_figures_are_trls_own_on_the_same_rows(training, tmp_path):
 def test_sfts_loss_is_trls_own_on_the_same_rows(training, tmp_path):
     from datasets import Dataset
 
-    rows = [Row(f"{n}", "instruction", n < 12, text(n), f"{text(n + 5)} w{n}", "") for n in range(40)]
-    start = load(training)
-    found = fit(rows, "sft", start.tokenizer, 60)
-    trainer = sft.prepare(start, found.train, training, tmp_path, lambda told: None)
+    rows = [row("instruction", text(n), f"{text(n + 5)} w{n}", n=n, held_out=n < 12) for n in range(40)]
+    start, training = load(training), training.model_copy(update={"objective": "sft"})
+    found = fit(rows, training, start.tokenizer, 60)
+    trainer = sft.prepare(start, found, training, tmp_path, lambda told: None)
     trainer.train()
     trainer.args.per_device_eval_batch_size = 12
-    theirs = trainer.evaluate(Dataset.from_list([sft.columns(row) for row in found.held_out]))
+    trainer.completion_only_loss = True
+    theirs = trainer.evaluate(Dataset.from_list([prompt_completion(row) for row in found.held_out]))
     policy = log_probs(trainer.accelerator.unwrap_model(trainer.model), found.tokens)
     ours = sft.figures(policy, policy, training)
     assert ours.loss == pytest.approx(theirs["eval_loss"], abs=1e-5)
@@ -114,7 +125,7 @@ def test_sfts_loss_is_trls_own_on_the_same_rows(training, tmp_path):
 
 def test_steps_are_told_as_they_are_made(training, tmp_path):
     told: list[Progress] = []
-    dpo.prepare(load(training), pairs(16, held_out=False), training, tmp_path, told.append).train()
+    dpo.prepare(load(training), Fit(tuple(pairs(16, held_out=False)), ()), training, tmp_path, told.append).train()
     assert [(step.done, step.of) for step in told] == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert told[-1].loss is not None
 
@@ -123,10 +134,10 @@ def test_nll_weight_keeps_the_chosen_answers_likely(training, tmp_path):
     drifts = []
     for weight in (0.0, 1.0):
         start = load(training)
-        tokens = fit(pairs(16, held_out=True), "dpo", start.tokenizer, 60).tokens
+        tokens = fit(pairs(16, held_out=True), training, start.tokenizer, 60).tokens
         reference = log_probs(start.model, tokens)
         options = training.model_copy(update={"nll_weight": weight, "lora_dropout": 0.1})
-        trainer = dpo.prepare(start, pairs(32, held_out=False), options, tmp_path, lambda told: None)
+        trainer = dpo.prepare(start, Fit(tuple(pairs(32, held_out=False)), ()), options, tmp_path, lambda told: None)
         trainer.train()
         policy = log_probs(trainer.accelerator.unwrap_model(trainer.model), tokens)
         drifts.append(dpo.figures(policy, reference, options).chosen_drift)
@@ -139,20 +150,22 @@ def test_a_model_without_a_chat_template_is_refused(tmp_path):
     start = load(Training(model=str(tiny_model(tmp_path / "plain"))))
     start.tokenizer.chat_template = None
     with pytest.raises(InputError, match=r"no chat template.*chat_template\.jinja"):
-        fit(pairs(1, held_out=False), "dpo", start.tokenizer, 60)
+        fit(pairs(1, held_out=False), Training(objective="dpo"), start.tokenizer, 60)
 
 
 @pytest.mark.parametrize(
-    ("row", "objective", "why"),
+    ("found", "objective", "why"),
     [
-        (Row("a", "preference", False, "p", "x", "y"), "dpo", ""),
-        (Row("a", "instruction", False, "p", "x", ""), "sft", ""),
-        (Row("a", "knowledge", False, "p", "x", ""), "dpo", "no preference"),
-        (Row("a", "preference", False, "p", "x", "y"), "sft", "a preference"),
-        (Row("a", "preference", False, "p", "x  y", "x y"), "dpo", "chosen = rejected"),
-        (Row("a", "preference", False, "p", "x", " \n"), "dpo", "empty answer"),
-        (Row("a", "instruction", False, " ", "x", ""), "sft", "empty prompt"),
+        (row("preference", "p", "x", "y"), "dpo", ""),
+        (row("instruction", "p", "x"), "sft", ""),
+        (row("dialogue", "p", "x"), "sft", ""),
+        (row("knowledge", "p", "x"), "dpo", "kind knowledge is not for dpo"),
+        (row("preference", "p", "x", "y"), "sft", "kind preference is not for sft"),
+        (row("correction", "p", "x", "y"), "sft", "kind correction is not for sft"),
+        (row("preference", "p", "x  y", "x y"), "dpo", "chosen = rejected"),
+        (row("preference", "p", "x", " \n"), "dpo", "empty answer"),
+        (row("instruction", " ", "x"), "sft", "empty prompt"),
     ],
 )
-def test_a_row_is_unfit_for_one_reason_that_can_be_counted(row, objective, why):
-    assert unfit(row, objective) == why
+def test_a_row_is_unfit_for_one_reason_that_can_be_counted(found, objective, why):
+    assert unfit(found, Training(objective=objective)) == why

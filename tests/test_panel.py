@@ -13,7 +13,7 @@ from seedbed.store.versions import diff, freeze
 from tests.grown import rows, sample, stored
 from tests.handmade import twenty
 from tests.test_ui import freeze_all, in_hand, opened, ran, shown
-from ui.safe import rendered
+from ui.markdown import rendered
 
 LATER = "is later and holds no sample; this is"
 
@@ -71,4 +71,4 @@ def test_a_difference_is_counted_and_shown_a_page_at_a_time(tmp_path, monkeypatc
 
 
 def test_a_head_without_words_is_none_in_a_table_of_a_samples_markdown():
-    assert "<td></td>\n<th>a</th>" in rendered("| | a |\n|---|---|\n| 1 | 2 |\n")
+    assert '<td dir="auto"></td>\n<th dir="auto">a</th>' in rendered("| | a |\n|---|---|\n| 1 | 2 |\n")

@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mock_server import running
-from generators.preferences import Preferences, leaves, preference
+from generators.preferences import Preferences, preference
 from seedbed.drafts import Unfinished
 from seedbed.engines import Choice, Engines, Messages, ModelCard, Reply, Sampling
-from seedbed.errors import InputError
-from seedbed.records import Answer, Draft, Leaf, Request, Seed, Unit
+from seedbed.records import Answer, Draft, Leaf, Request, Seed, Turn, Unit
 from seedbed.request_file import read_requests
-from seedbed.yamlfile import BadInput
 from tests.scripted import Odds, Scripted
 from tests.test_run import facts, recipe, seedbed, sql
 
@@ -112,9 +110,23 @@ def test_a_margin_that_is_too_small_is_no_pair_and_the_score_is_kept_for_another
 
 
 def test_cut_off_empty_and_twin_answers_are_no_candidates():
-    replies = [Reply("cut", 1, 1, "length"), Reply(" ", 1, 1), Reply("Same  one", 1, 1), Reply("same ONE", 1, 1)]
-    with pytest.raises(Unfinished, match="fewer than two whole, different answers"):
+    replies = [Reply("cut", 1, 1, "length"), Reply(" ", 1, 1), Reply("Same  one", 1, 1), Reply("Same\none", 1, 1)]
+    with pytest.raises(Unfinished, match="fewer than two whole, different answers") as failure:
         made(Engines(Scripted({"candidate": list(replies)}), judge()), candidates=4)
+    assert failure.value.draft.parents == ("requests/a.jsonl#0",) and failure.value.draft.content.question == "Why?"
+
+
+def test_answers_that_differ_in_case_only_are_different():
+    draft = made(Engines(writer("m", "the answer", "The Answer"), judge()), candidates=2)
+    assert {draft.content.answer, draft.content.rejected} == {"the answer", "The Answer"}
+
+
+def test_a_failure_names_the_line_of_the_file_that_asked():
+    asked = (Request("Why?", answers=(Answer("x"),), line=7),)
+    leaf = Leaf(path="requests/a.jsonl", kind="requests", seeds=(), requests=asked)
+    with pytest.raises(Unfinished) as failure:
+        made(Engines(writer("m", "x"), judge()), leaf, candidates=2, requests="a.jsonl")
+    assert failure.value.problem.raw.startswith("asked in line 7 of a.jsonl\n")  # type: ignore[union-attr]
 
 
 def test_a_rubric_rates_each_answer_alone():
@@ -135,6 +147,34 @@ def test_recorded_answers_are_the_candidates_and_no_model_writes():
     draft = made(Engines(silent, judge()), leaf, candidates=4)
     assert (draft.content.answer, draft.content.rejected) == ("dddd", "a") and draft.author == "m4"
     assert silent.calls == []
+
+
+def test_a_request_with_one_answer_gets_others_written_beside_it():
+    mixed = (
+        Request("A?"),
+        Request("B?", "", (Answer("Recorded, long.", "ann"),)),
+        Request("C?", "", (Answer("1"), Answer("22"))),
+    )
+    leaf = Leaf(path="requests/a.jsonl", kind="requests", seeds=(), requests=mixed)
+    for n, written in enumerate((3, 2, 1)):
+        model = writer("m", "a", "bb", "ccc")
+        unit = Unit("r", "preferences", leaf, n, 0)
+        draft = asyncio.run(preference(unit, Engines(model, judge()), Preferences(candidates=3)))
+        assert len(model.calls) == written and len(told(draft)["candidates"]) == 3
+        if n == 1:
+            assert draft.content.answer == "Recorded, long." and draft.author == "ann"
+
+
+def test_a_conversation_is_answered_as_it_is_and_kept_with_the_pair():
+    turns = (Turn("system", "Be a pirate."), Turn("user", "Hi"), Turn("assistant", "Arr"), Turn("user", "Why?"))
+    leaf = Leaf(path="requests/a.jsonl", kind="requests", seeds=(), requests=(Request("Why?", turns=turns),))
+    model = writer("m", "a", "bb")
+    draft = made(Engines(model, judge()), leaf, candidates=2, principles=("", "Be brief."))
+    plain, led = (call.messages for call in model.calls)
+    assert [turn["role"] for turn in plain] == ["system", "user", "assistant", "user"]
+    assert plain[0]["content"] == "Be a pirate." and led[0]["content"] == "Be brief.\n\nBe a pirate."
+    assert plain[1:] == led[1:]
+    assert draft.content.turns == turns and [one.content for one in draft.content.responses] == ["bb", "a"]
 
 
 def test_a_try_that_came_to_nothing_goes_on_to_another_request():
@@ -161,57 +201,6 @@ def test_without_a_file_the_request_is_a_new_one_of_the_leafs_skill_with_its_che
     draft = made(Engines(model, ruler), skill, candidates=2)
     assert draft.content.question == "Why c?" and [v.step for v in draft.verdicts] == ["question_check", "preference"]
     assert draft.content.answer == "It is so, as everyone knows." and draft.kind == "preference"
-
-
-def test_a_file_where_one_request_has_a_single_answer_is_refused():
-    mixed = (Request("A?", "", (Answer("1"),)), Request("B?", "", (Answer("1"), Answer("2"))))
-    leaf = Leaf(path="requests/x.jsonl", kind="requests", seeds=(), requests=mixed)
-    with pytest.raises(InputError, match=r"'A\?' has one answer where others have several"):
-        leaves([leaf], Preferences(requests="x.jsonl"))
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("a.jsonl", '{"prompt": "P?"}\n{"prompt": "Q?"}\n', (Request("P?"), Request("Q?"))),
-        ("a.csv", "instruction,input\nDo it,With this\n", (Request("Do it", "With this"),)),
-        (
-            "a.json",
-            '[{"instruction": "P?", "output": "x", "generator": "m"}, {"instruction": "P?", "output": "y"}]',
-            (Request("P?", "", (Answer("x", "m"), Answer("y"))),),
-        ),
-        (
-            "a.jsonl",
-            '{"messages": [{"role": "user", "content": "P?"}, {"role": "assistant", "content": "x"}]}\n',
-            (Request("P?", "", (Answer("x"),)),),
-        ),
-    ],
-)
-def test_files_of_requests_are_read_by_the_names_in_use(tmp_path, name, text, expected):
-    (tmp_path / name).write_text(text)
-    assert read_requests(tmp_path / name) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("a.txt", "P?", r"no file of requests ends in '\.txt'"),
-        ("absent.jsonl", None, "there is no such file"),
-        ("a.jsonl", '{"frage": "P?"}\n', r"its columns are frage.*question or instruction"),
-        ("a.jsonl", '{"prompt": "P?"}\n{"prompt": " "}\n', "row 2 has no request"),
-        ("a.jsonl", "{broken\n", "it cannot be read"),
-        (
-            "a.jsonl",
-            '{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}\n',
-            "row 1 is a chat with 2 turns",
-        ),
-    ],
-)
-def test_a_file_that_cannot_be_used_is_named_with_the_way_out(tmp_path, name, text, said):
-    if text is not None:
-        (tmp_path / name).write_text(text)
-    with pytest.raises(BadInput, match=said):
-        read_requests(tmp_path / name)
 
 
 def test_a_run_of_preferences_is_a_version_of_pairs_that_trl_takes(tmp_path):
@@ -251,6 +240,7 @@ def test_no_request_of_a_file_is_kept_twice_however_often_its_places_are_tried(t
     for row in rows:
         by_request.setdefault(row["question"], set()).add(row["ordinal"])
     spent = by_request.pop("")
+    assert len(spent) == sum(not row["question"] for row in rows), "and then no place is tried again"
     assert spent and {row["reason"] for row in rows if not row["question"]} == {"no request is left for this place"}
     assert len(by_request) > 6, "those that came to nothing had another request"
     assert all(len(places) == 1 for places in by_request.values()), "and none that another place has"

@@ -12,7 +12,8 @@ from seedbed.store.queue import LENGTH
 from tests.handmade import add, judged, twenty
 from ui import seat
 from ui.diff import compare
-from ui.safe import compared, literal, rendered, table, words
+from ui.markdown import rendered
+from ui.safe import compared, literal, table, words
 from ui.seat import Seat, View
 
 NASTY = "<img src=x onerror=alert(1)> & \"quoted\" 'too' ![i](http://x) [l](javascript:x) `c`"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pypdf
 import pytest
 
+from seedbed.documents import read_documents
 from seedbed.records import Document, Seed
-from seedbed.taxonomy import read_documents, read_taxonomy
+from seedbed.taxonomy import read_taxonomy
 from seedbed.yamlfile import BadInput
 
 ROOT = Path(__file__).parent.parent
@@ -116,13 +117,18 @@ def test_every_pair_of_a_knowledge_example_is_a_seed_with_the_example_s_context(
     assert (leaf.domain, leaf.outline) == ("Birds", "About birds")
 
 
+def test_what_else_instructlab_s_schema_allows_in_a_pair_is_let_be(tmp_path):
+    text = NESTED.replace("answer: They", "note: x\n        answer: They")
+    assert len(read_taxonomy(tree(tmp_path, **{"knowledge/birds": text}))[0].seeds) == 2
+
+
 def test_a_leaf_s_documents_are_read_from_its_folder(tmp_path):
     root = tree(tmp_path, **{"knowledge/a": f"documents: [a.md, more/b.pdf]\n{GOOD}"})
     (root / "knowledge/a/a.md").write_text("# A", encoding="utf-8")
     (root / "knowledge/a/more").mkdir()
     (root / "knowledge/a/more/b.pdf").write_bytes(pdf("Seeds sprout"))
     (leaf,) = read_taxonomy(root)
-    assert leaf.documents == (Document("a.md", "# A"), Document("more/b.pdf", "Seeds sprout"))
+    assert leaf.documents == (Document("a.md", "# A"), Document("more/b.pdf", "Seeds sprout", (0,)))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +157,6 @@ def test_a_leaf_s_documents_are_read_from_its_folder(tmp_path):
         (f"{GOOD}document: a.md\n", 4, "document is a text", "repo"),
         (NESTED.replace("context: Birds fly.\n    ", ""), 7, "context is missing", "Add `context: …`"),
         (NESTED.replace("        answer: They fly.\n", ""), 9, "answer is missing", "Add"),
-        (NESTED.replace("answer: They", "note: x\n        answer: They"), 10, "unknown key 'note'", "answer, question"),
         (NESTED.replace("- context: Birds fly.", "- context:"), 7, "context is empty", "as one text"),
         (
             "seed_examples:\n  - context: x\n    questions_and_answers: []\n",
@@ -172,7 +177,7 @@ def test_a_leaf_s_documents_are_read_from_its_folder(tmp_path):
         (f"documents:\n  - blank.txt\n{GOOD}", 2, "no text in it", "Take it out"),
         (f"documents:\n  - broken.pdf\n{GOOD}", 2, "no readable PDF", "save it again"),
         (f"documents:\n  - scan.pdf\n{GOOD}", 2, "no text in it", "scanned"),
-        (f"documents:\n  - picture.png\n{GOOD}", 2, "only text, Markdown and PDF", "Turn it into"),
+        (f"documents:\n  - picture.png\n{GOOD}", 2, "only text, Markdown, HTML, PDF and Word", "Turn it into"),
         (f"documents:\n  - 5\n{GOOD}", 2, "document name is a number (5)", "file name"),
     ],
 )
@@ -228,6 +233,22 @@ def test_a_leaf_in_a_yml_file_is_read_too(tmp_path):
     assert len(read_taxonomy(tmp_path)) == 1
 
 
+@pytest.mark.parametrize("name", ["file.yaml", "qa.yml", "Skill.YAML"])
+def test_a_leaf_whose_file_has_another_name_is_not_left_out_in_silence(tmp_path, name):
+    tree(tmp_path, **{"skills/a": GOOD, "skills/b": GOOD})
+    (tmp_path / "skills/b/qna.yaml").rename(tmp_path / "skills/b" / name)
+    (problem,) = faults(tmp_path)
+    assert problem.file == str(tmp_path / "skills/b" / name)
+    assert "no qna.yaml" in problem.what and "Rename it to qna.yaml" in problem.write
+
+
+def test_other_files_may_lie_beside_a_qna_yaml_and_at_the_root(tmp_path):
+    tree(tmp_path, **{"skills/a": GOOD})
+    for name in ("recipe.yaml", "skills/.lint.yml", "skills/a/notes.yaml"):
+        (tmp_path / name).write_text("x: 1")
+    assert len(read_taxonomy(tmp_path)) == 1
+
+
 @pytest.mark.parametrize(
     ("path", "what"), [(".", "no folder of its own"), ("a\nb", "no plain path"), ("a\\..\\b", "no plain path")]
 )
@@ -267,7 +288,11 @@ def test_documents_are_found_by_pattern_and_sorted(tmp_path):
     (tmp_path / "handbook/a.txt").write_text("A")
     (tmp_path / "handbook/deep/c.pdf").write_bytes(pdf("C"))
     (tmp_path / "handbook/.notes.md").write_text("hidden")
-    every = (Document("handbook/a.txt", "A"), Document("handbook/b.md", "B\n"), Document("handbook/deep/c.pdf", "C"))
+    every = (
+        Document("handbook/a.txt", "A"),
+        Document("handbook/b.md", "B\n"),
+        Document("handbook/deep/c.pdf", "C", (0,)),
+    )
     assert read_documents("handbook/**/*", tmp_path) == every
     assert read_documents("handbook/*.md", tmp_path) == every[1:2]
     assert read_documents("../handbook/*.md", tmp_path / "handbook")[0].text == "B\n"
@@ -280,7 +305,7 @@ def test_documents_are_found_by_pattern_and_sorted(tmp_path):
         ("*.md", r"no file matches '\*\.md'"),
         ("", "is no file pattern"),
         ("**.md", "is no file pattern|no file matches"),
-        ("bad/*", "only text, Markdown and PDF(.|\n)*not UTF-8(.|\n)*no text in it"),
+        ("bad/*", "only text, Markdown, HTML, PDF and Word(.|\n)*not UTF-8(.|\n)*no text in it"),
     ],
 )
 def test_documents_that_cannot_be_used_are_all_named(tmp_path, pattern, what):

@@ -17,7 +17,7 @@ from trainer.progress import Progress
         (grown.rows(2), "no row is held out to measure on, of 2 that are fit. Raise held_out"),
         (
             grown.pairs(0, 40),
-            "by sft; refused: 40 x a preference. Train with --objective dpo",
+            "by sft; refused: 40 x kind preference is not for sft. Train with --objective dpo",
         ),
     ],
 )
@@ -25,6 +25,6 @@ def test_too_few_rows_are_refused_before_a_training_process_starts(tmp_path, mad
     store = grown.stored(tmp_path, made)
     told: list[Progress] = []
     with pytest.raises(InputError, match=said):
-        train(store, "desk", Training(objective="sft"), None, told.append)
+        train(store, "desk", Training(objective="sft", held_out=1e-6), None, told.append)
     assert told == [] and not list(tmp_path.glob("adapters/*"))
     store.close()

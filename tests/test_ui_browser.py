@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,17 +12,18 @@ import psutil
 import pytest
 
 from benchmarks.mock_server import running
-from benchmarks.review import CHROMIUM, command
+from benchmarks.review import command
 from seedbed.records import Content
 from seedbed.store import Store
 from seedbed.store.reviews import Event, record
+from tests.browsing import SAMPLE, faults, in_hand, launched, press, served, settled, visit, watched, width
 from tests.handmade import NAMES, add, judged
 from tests.ports import free_port
 from tests.test_run import await_requests, recipe, sql
 from tests.test_ui import PAGES, freeze_all
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext
 
 HOSTILE = """# A heading
 <img src="http://tracker.invalid/pixel.png"> ![seen](http://tracker.invalid/seen.png)
@@ -36,29 +35,12 @@ HOSTILE = """# A heading
 """
 EVERY_PAGE = ["", *PAGES[1:]]
 DEBATED = f"{3:020x}"
-SAMPLE = '[data-seedbed="sample"]'
-
-
-def must_have_one() -> bool:
-    """In CI, and where `make test` can bring Debian's, a missing browser is a failure and no reason to skip."""
-    return bool(os.environ.get("CI")) or (shutil.which("apt-get") is not None and os.geteuid() == 0)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not must_have_one():
-        pytest.importorskip("playwright", reason="no Playwright: `make test` installs it")
-    from playwright.sync_api import Error, sync_playwright
-
-    with sync_playwright() as browsers:
-        try:
-            found = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
-        except Error as error:
-            if must_have_one():
-                raise
-            pytest.skip(f"no browser: `make test` brings one. {str(error).splitlines()[0]}")
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -86,54 +68,14 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(home) -> Iterator[str]:
-    """`seedbed review` on a free port."""
-    port = free_port()
-    with command(home, "review", "--port", str(port), "--reviewer", "anna") as process:
-        assert process.stdout is not None
-        said = process.stdout.readline()
-        assert said.startswith(f"Review at http://127.0.0.1:{port}"), process.communicate()
-        yield said.split()[2]
+    with served(home, "anna") as found:
+        yield found
 
 
 @pytest.fixture
 def context(browser, address) -> Iterator[BrowserContext]:
-    """A fresh profile; every request that it makes is looked at."""
-    made = browser.new_context(viewport={"width": 1280, "height": 900})
-    asked = list[str]()
-    made.on("request", lambda request: asked.append(request.url))
-    yield made
-    made.close()
-    outside = {url for url in asked if not url.startswith(("http://127.0.0.1:", "data:", "blob:"))}
-    assert asked and not outside
-
-
-def visit(context: BrowserContext, url: str) -> Page:
-    page = context.new_page()
-    page.goto(url)
-    page.wait_for_selector("h1", timeout=60_000)
-    settled(page)
-    return page
-
-
-def settled(page: Page) -> None:
-    """Wait until the page draws no more."""
-    page.wait_for_timeout(100)
-    page.wait_for_selector('[data-test-script-state="notRunning"]', timeout=60_000)
-    page.wait_for_timeout(150)
-
-
-def in_hand(page: Page) -> str:
-    page.wait_for_selector(SAMPLE, timeout=60_000)
-    return page.locator(SAMPLE).inner_text()
-
-
-def press(page: Page, key: str) -> str:
-    """Press a key that goes on to another sample; which one it is."""
-    before = in_hand(page)
-    page.keyboard.press(key)
-    page.wait_for_function(f"document.querySelector('{SAMPLE}')?.textContent !== '{before}'", timeout=20_000)
-    settled(page)
-    return in_hand(page)
+    with watched(browser) as made:
+        yield made
 
 
 def test_keys_decide_skip_and_undo_and_the_focus_stays(context, address, home):
@@ -217,14 +159,14 @@ def test_a_pair_stands_side_by_side_and_its_difference_is_not_told_by_colour_alo
 def test_hostile_samples_stay_text_raw_and_rendered(context, address):
     """The fixture looks at all requests: none may leave the address."""
     page = visit(context, f"{address}/?kind=instruction")
-    assert '<img src="http://tracker.invalid/pixel.png">' in page.locator(".seedbed-text").first.inner_text()
-    page.keyboard.press("m")
-    page.locator(".seedbed-rendered").first.wait_for()
-    settled(page)
     told = page.locator(".seedbed-rendered").first.inner_text()
     assert "[image: seen http://tracker.invalid/seen.png]" in told and "[link: http://tracker.invalid/out]" in told
     for name in ("img", "a", "script", "style", "iframe", "svg"):
         assert page.locator(f".seedbed-rendered {name}").count() == 0
+    page.keyboard.press("m")
+    page.locator(".seedbed-text").first.wait_for()
+    settled(page)
+    assert '<img src="http://tracker.invalid/pixel.png">' in page.locator(".seedbed-text").first.inner_text()
     opened = visit(context, f"{address}/explore?run=run1&sample={0:020x}")
     assert "tracker.invalid" in opened.locator("body").inner_text()
     for each in (page, opened):
@@ -233,32 +175,26 @@ def test_hostile_samples_stay_text_raw_and_rendered(context, address):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_any_page(browser, address, scheme):
-    from axe_playwright_python.sync_playwright import Axe
-
     context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
     found = list[str]()
     page = visit(context, address)
     in_hand(page)
 
-    def look(where: str) -> None:
-        for violation in Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]:
-            found.extend(f"{where} {violation['id']}: {node['html'][:200]}" for node in violation["nodes"])
-
     for key in "EBH":
         page.keyboard.press(key)
         page.get_by_role("dialog").wait_for(timeout=60_000)
         settled(page)
-        look(f"dialog {key}")
+        found += faults(page, f"dialog {key}")
         page.keyboard.press("Escape")
         page.get_by_role("dialog").wait_for(state="detached")
         settled(page)
     page.get_by_role("button", name="Filter and order").click()
-    look("filter")
+    found += faults(page, "filter")
     for path in [*EVERY_PAGE, f"explore?run=run1&sample={0:020x}", f"explore?run=run1&sample={DEBATED}"]:
         page.goto(f"{address}/{path}")
         page.wait_for_selector("h1", timeout=60_000)
         settled(page)
-        look(path)
+        found += faults(page, path)
     context.close()
     assert found == []
 
@@ -268,8 +204,7 @@ def test_a_narrow_window_needs_no_sideways_scrolling(context, address, path):
     page = visit(context, f"{address}/{path}")
     page.set_viewport_size({"width": 400, "height": 800})
     settled(page)
-    widths = "[document.documentElement, document.querySelector('[data-testid=stMain]')].map(e => e.scrollWidth)"
-    assert max(page.evaluate(widths)) <= 400
+    assert width(page) <= 400
 
 
 def test_reviews_are_stored_while_a_run_writes(context, address, home, tmp_path):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.review import command
+from tests.browsing import settled, visit
 from tests.fake_hub import FakeHub, Fault
 from tests.grown import pairs, rows, stored
 from tests.ports import free_port
 from tests.test_push import REPO, TOKEN, environment
 from tests.test_ui import opened, ran, shown
-from tests.test_ui_browser import browser, settled, visit
+from tests.test_ui_browser import browser
 
 __all__ = ["browser"]  # a fixture
 PUSH = "Publish exactly this"

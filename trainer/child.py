@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +25,7 @@ from trainer.measure import Figures, LogProbs, log_probs
 from trainer.options import Objective, Training
 from trainer.pretrained import Pretrained, load, locate
 from trainer.progress import Progress, Tell
-from trainer.rows import Row, enough, fit, read_rows, some_held_out
+from trainer.rows import Fit, enough, fit, read_rows, some_held_out
 from trainer.task import TASKS, Evaluate, Measured, Train
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 class Method(NamedTuple):
     """One objective: how its trainer is made, and what it is measured by."""
 
-    prepare: Callable[[Pretrained, Sequence[Row], Training, Path, Tell], Trainer]
+    prepare: Callable[[Pretrained, Fit, Training, Path, Tell], Trainer]
     figures: Callable[[LogProbs, LogProbs, Training], Figures]
 
 
@@ -56,11 +56,11 @@ def train(task: Train, tell: Tell) -> None:
     tell(Progress(stage="loading the model"))
     start = load(training)
     rows = read_rows(task.rows)
-    found = fit(rows, training.objective, start.tokenizer, start.limit(training))
+    found = fit(rows, training, start.tokenizer, start.limit(training))
     enough(found, training)
     tell(Progress(stage="measuring before"))
     reference = log_probs(start.model, found.tokens)
-    trainer = method.prepare(start, found.train, training, task.rows.parent / "scratch", tell)
+    trainer = method.prepare(start, found, training, task.rows.parent / "scratch", tell)
     trainer.train()
     tell(Progress(stage="measuring after"))
     model = trainer.accelerator.unwrap_model(trainer.model)
@@ -102,7 +102,7 @@ def evaluate(task: Evaluate, tell: Tell) -> None:
             f"{training.model} is now {start.card.revision}, but the adapter was trained on {task.base.revision}. "
             "Name the folder of that model with --model"
         )
-    found = fit(read_rows(task.rows), training.objective, start.tokenizer, start.limit(training))
+    found = fit(read_rows(task.rows), training, start.tokenizer, start.limit(training))
     some_held_out(found)
     tell(Progress(stage="measuring the model"))
     reference = log_probs(start.model, found.tokens)

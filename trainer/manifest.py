@@ -11,10 +11,11 @@ import importlib.metadata
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
+from seedbed.conversation_json import rest_json
 from seedbed.errors import InputError
 from seedbed.records import Frozen
 from trainer.measure import Likelihood, Preference
@@ -44,13 +45,22 @@ class Base(Frozen):
 
 
 class Counted(Frozen):
-    """Rows of the version by what became of them, and hashes of the texts of those that were used."""
+    """Rows of the version by what became of them, and hashes of the texts of those that were used.
+
+    `remarks` counts those that were used otherwise than usual.
+    """
 
     train: int
     held_out: int
     refused: dict[str, int]
+    remarks: dict[str, int] = Field(default_factory=dict)
     train_hash: str
     held_out_hash: str
+
+
+def _as_it_was_meant(training: object) -> object:
+    """Options as they were when passages were in the prompt and nowhere else."""
+    return {"passages": "prompt", **training} if isinstance(training, dict) else training
 
 
 class Manifest(Frozen):
@@ -58,7 +68,7 @@ class Manifest(Frozen):
 
     origin: Origin
     base: Base
-    training: Training
+    training: Annotated[Training, BeforeValidator(_as_it_was_meant)]
     rows: Counted
     before: Likelihood | Preference
     after: Likelihood | Preference
@@ -84,6 +94,7 @@ def counted(fit: Fit) -> Counted:
         train=len(fit.train),
         held_out=len(fit.held_out),
         refused=fit.reasons,
+        remarks=fit.remarks,
         train_hash=hash_of(fit.train),
         held_out_hash=hash_of(fit.held_out),
     )
@@ -93,7 +104,9 @@ def hash_of(rows: Iterable[Row]) -> str:
     """A hash of rows, ids and texts, in their order."""
     total = hashlib.blake2b(digest_size=16)
     for row in rows:
-        total.update(json.dumps([row.sample_id, row.prompt, row.answer, row.rejected]).encode())
+        told = row.content
+        rest = [rest_json(told.rest)] if told.rest else []  # not of the usual case, whose hashes stand in old manifests
+        total.update(json.dumps([row.sample_id, told.prompt(), told.answer, told.rejected, *rest]).encode())
     return total.hexdigest()
 
 

@@ -2,7 +2,8 @@
 
 DPO (Rafailov et al., arXiv 2305.18290) never sees a reward: the policy's own log-probabilities, against those of the
 model it started from, are one (section 4, after equation 5). All figures here are of whole answers, summed over
-their tokens, unless they say "a token".
+their tokens, unless they say "a token". Of a conversation that is the last answer, given everything before it, whatever
+else is learned.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seedbed.records import Frozen
-from trainer.rows import Tokens
+from trainer.tokens import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor

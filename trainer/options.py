@@ -12,7 +12,7 @@ from seedbed.records import Frozen
 
 Objective = Literal["sft", "dpo"]
 RATES: dict[Objective, float] = {"sft": 2e-4, "dpo": 5e-5}
-ONLY_DPO = ("beta", "nll_weight")
+ONLY: dict[str, Objective] = {"beta": "dpo", "nll_weight": "dpo", "passages": "sft"}
 
 
 class Training(Frozen):
@@ -40,15 +40,24 @@ class Training(Frozen):
     nll_weight: float = Field(
         default=0.0, ge=0, description="dpo: weight of the chosen answer's own loss, which keeps it likely."
     )
-    max_length: int = Field(default=1024, ge=8, description="Tokens of request and answer; longer rows are refused.")
+    reasoning: bool = Field(default=False, description="Whether the reasoning before an answer is learned with it.")
+    passages: Literal["learned", "prompt", "left_out"] = Field(
+        default="learned",
+        description="sft, rows of kind knowledge: the text that a question is on is learned with question and answer "
+        "(as LAB does, arXiv 2403.01081), only read in the prompt, or left out.",
+    )
+    max_length: int = Field(
+        default=1024, ge=8, description="Tokens of a conversation with its answer; longer rows are refused."
+    )
     held_out: float = Field(default=0.1, gt=0, lt=1, description="Share of the prompts kept for measuring.")
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     def settled(self, objective: Objective) -> Self:
         """With the objective and the rate that hold. Raises InputError on an option that it has no use for."""
-        stray = [name for name in ONLY_DPO if name in self.model_fields_set]
-        if objective == "sft" and stray:
-            raise InputError(f"{', '.join(stray)}: of use to dpo only. Take it out, or train with --objective dpo")
+        stray = [name for name, its in ONLY.items() if its != objective and name in self.model_fields_set]
+        if stray:
+            its = ONLY[stray[0]]
+            raise InputError(f"{', '.join(stray)}: of use to {its} only. Take it out, or train with --objective {its}")
         return self.model_copy(update={"objective": objective, "learning_rate": self.learning_rate or RATES[objective]})
 
     @property

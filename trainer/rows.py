@@ -8,53 +8,53 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import takewhile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from seedbed.conversation import Content
+from seedbed.conversation_json import content_of
 from seedbed.errors import InputError
-from seedbed.records import Content
-from trainer.options import Objective, Training
+from seedbed.kinds import KINDS
+from trainer.options import RATES, Training
+from trainer.tokens import Lesson, Tokens, Unwritable, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-COLUMNS = ("sample_id", "kind", "split", "question", "context", "answer", "rejected")
+COLUMNS = ("sample_id", "kind", "split", "question", "context", "answer", "rejected", "rest")
+KNOWLEDGE = "knowledge"  # the kind whose context is what is to be known, and no material of one request
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sample of a version. Of a pair, `answer` is the chosen one."""
+    """One sample of a version: its conversation, of which an SFT takes the first response and a DPO the first two."""
 
     sample_id: str
     kind: str
     held_out: bool
-    prompt: str
-    answer: str
-    rejected: str
+    content: Content
 
     @property
     def prompt_hash(self) -> str:
-        """The same for prompts that differ in case and white space only, which a version's split takes for one too."""
-        return hashlib.blake2b(" ".join(self.prompt.casefold().split()).encode(), digest_size=8).hexdigest()
+        """The same for whole prompts that differ in case and white space only, as a version's split takes them."""
+        folded = " ".join(self.content.prompt().casefold().split())
+        return hashlib.blake2b(folded.encode(), digest_size=8).hexdigest()
 
+    def shown(self, training: Training) -> Content:
+        """The conversation as a training reads it: without its passages where those of knowledge are left out."""
+        if self.kind != KNOWLEDGE or training.passages != "left_out":
+            return self.content
+        turns = [turn._replace(context="") for turn in self.content.turns]
+        return Content.of(turns, self.content.responses, self.content.tools)
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """A row as the chat template writes it, in token ids; `rejected` is empty where there is none."""
-
-    prompt: list[int]
-    answer: list[int]
-    rejected: list[int]
-
-    @property
-    def length(self) -> int:
-        """Tokens of the request with the longer answer."""
-        return len(self.prompt) + max(len(self.answer), len(self.rejected))
+    def tokens(self, training: Training, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+        """It in token ids. Raises Unwritable, and InputError without a chat template."""
+        learned = self.kind == KNOWLEDGE and training.passages == "learned"
+        return tokenize(self.shown(training), training, tokenizer, passages=learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,18 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The rows fit for an objective, in the version's order, with the tokens of those held out; and the others."""
+    """The rows fit for a training, in the version's order, and the others.
+
+    `lessons` are what an SFT learns of those to train on, `tokens` what is measured of those held out. `remarks` count
+    the rows that are fit and yet otherwise than usual.
+    """
 
     train: tuple[Row, ...]
     held_out: tuple[Row, ...]
-    tokens: tuple[Tokens, ...]
-    refused: tuple[Refused, ...]
+    tokens: tuple[Tokens, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    lessons: tuple[Lesson, ...] = ()
+    remarks: dict[str, int] = field(default_factory=dict)
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -89,42 +95,52 @@ def read_rows(path: Path) -> list[Row]:
 
 def rows_of(table: pa.Table) -> list[Row]:
     """The rows of a table with the columns that a version has."""
-    rows = []
-    for sample in table.select(list(COLUMNS)).to_pylist():
-        asked = Content(question=sample["question"] or "", context=sample["context"] or "").prompt()
-        texts = (asked, sample["answer"] or "", sample["rejected"] or "")
-        rows.append(Row(sample["sample_id"], sample["kind"], sample["split"] == "test", *texts))
-    return rows
+    samples = table.select(list(COLUMNS)).to_pylist()
+    return [
+        Row(sample["sample_id"], sample["kind"], sample["split"] == "test", content_of(sample)) for sample in samples
+    ]
 
 
-def fit(rows: Iterable[Row], objective: Objective, tokenizer: PreTrainedTokenizerBase, limit: int) -> Fit:
-    """Sort rows by whether they are fit for the objective within `limit` tokens.
+def fit(rows: Iterable[Row], training: Training, tokenizer: PreTrainedTokenizerBase, limit: int) -> Fit:
+    """Sort rows by whether they are fit for the training within `limit` tokens.
 
     Raises:
         InputError: the tokenizer has no chat template.
     """
-    train, held_out, tokens, refused = [], [], [], []
+    train, held_out, tokens, refused, remarks = [], [], [], [], Counter[str]()
+    lessons: list[Lesson] = []
     for row in rows:
-        reason, found = unfit(row, objective), None
-        if not reason:
-            found = tokenize(row, objective, tokenizer)
-            reason = unfit_tokens(found, objective, limit)
-        if reason or not found:
-            refused.append(Refused(row.sample_id, reason))
-        elif row.held_out:
+        found = _read(row, training, tokenizer, limit)
+        if isinstance(found, str):
+            refused.append(Refused(row.sample_id, found))
+            continue
+        remarks.update([found.remark] if found.remark else [])
+        if row.held_out:
             held_out.append(row)
             tokens.append(found)
         else:
             train.append(row)
-    return Fit(tuple(train), tuple(held_out), tuple(tokens), tuple(refused))
+            lessons.extend(found.lessons)
+    return Fit(tuple(train), tuple(held_out), tuple(tokens), tuple(refused), tuple(lessons), dict(remarks))
 
 
-def fit_by_text(rows: Iterable[Row], objective: Objective) -> Fit:
+def _read(row: Row, training: Training, tokenizer: PreTrainedTokenizerBase, limit: int) -> Tokens | str:
+    """A row's tokens, or why they are of no use."""
+    if reason := unfit(row, training):
+        return reason
+    try:
+        tokens = row.tokens(training, tokenizer)
+    except Unwritable as error:
+        return str(error)
+    return unfit_tokens(tokens, limit) or tokens
+
+
+def fit_by_text(rows: Iterable[Row], training: Training) -> Fit:
     """As `fit`, before there is a tokenizer: what is refused here no training can use."""
-    found = [(row, unfit(row, objective)) for row in rows]
+    found = [(row, unfit(row, training)) for row in rows]
     useful = [row for row, reason in found if not reason]
     train, held_out = (tuple(row for row in useful if row.held_out == out) for out in (False, True))
-    return Fit(train, held_out, (), tuple(Refused(row.sample_id, reason) for row, reason in found if reason))
+    return Fit(train, held_out, refused=tuple(Refused(row.sample_id, reason) for row, reason in found if reason))
 
 
 def enough(found: Fit, training: Training) -> None:
@@ -151,54 +167,39 @@ def _told(found: Fit) -> str:
 
 def _remedy(found: Fit, training: Training) -> str:
     reason = next(iter(found.reasons), "")
-    if reason in ("a preference", "no preference"):
-        return f"Train with --objective {'dpo' if training.objective == 'sft' else 'sft'}"
+    for kind in KINDS:
+        if reason == _not_for(kind, training):
+            others = [objective for objective in RATES if objective in KINDS[kind].objectives]
+            return f"Train with --objective {others[0]}" if others else "No objective is for such rows"
     if reason.startswith("longer"):
         return "Raise max_length, as far as the model has positions"
+    if reason.startswith("the model's template"):
+        return "Start from a model whose template has what the rows have, or train on other rows"
     return "Look at the rows, and grow others" if reason else "The version is empty, or held_out leaves nothing"
 
 
-def unfit(row: Row, objective: Objective) -> str:
-    """Why a row's texts are of no use to the objective; "" if they are."""
-    pair = row.kind == "preference"
-    if pair != (objective == "dpo"):
-        return "a preference" if pair else "no preference"
-    if not row.prompt.strip():
+def unfit(row: Row, training: Training) -> str:
+    """Why a row's texts are of no use to the training; "" if they are."""
+    content = row.shown(training)
+    pair = training.objective == "dpo"
+    if row.kind not in KINDS or training.objective not in KINDS[row.kind].objectives:
+        return _not_for(row.kind, training)
+    if not (content.question.strip() or content.context.strip()):
         return "empty prompt"
-    if not row.answer.strip() or (pair and not row.rejected.strip()):
+    if not all(text.strip() for text in content.replies()[: 2 if pair else 1]):
         return "empty answer"
-    return "chosen = rejected" if pair and row.answer.split() == row.rejected.split() else ""
+    said = [(one.text.split(), one.reasoning if training.reasoning else "") for one in content.responses]
+    return "chosen = rejected" if pair and said[0] == said[1] else ""
 
 
-def unfit_tokens(tokens: Tokens, objective: Objective, limit: int) -> str:
-    """Why a row's tokens are of no use to the objective; "" if they are."""
+def _not_for(kind: str, training: Training) -> str:
+    return f"kind {kind} is not for {training.objective}"
+
+
+def unfit_tokens(tokens: Tokens, limit: int) -> str:
+    """Why a row's tokens are of no use to a training; "" if they are."""
     if tokens.length > limit:
         return f"longer than {limit} tokens"
-    if not tokens.answer or (objective == "dpo" and not tokens.rejected):
+    if not tokens.answer:
         return "empty answer"
     return "chosen = rejected" if tokens.answer == tokens.rejected else ""
-
-
-def tokenize(row: Row, objective: Objective, tokenizer: PreTrainedTokenizerBase) -> Tokens:
-    """A row's tokens, cut where prompt and answer part, as TRL does it. Raises InputError without a chat template."""
-    asked = [{"role": "user", "content": row.prompt}]
-    answers = [row.answer, row.rejected] if objective == "dpo" else [row.answer]
-    head = _ids(tokenizer, asked, opened=True)
-    whole = [_ids(tokenizer, [*asked, {"role": "assistant", "content": text}], opened=False) for text in answers]
-    at = min(_shared(head, ids) for ids in whole)
-    answer, rejected = [*(ids[at:] for ids in whole), []][:2]
-    return Tokens(head[:at], answer, rejected)
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, turns: list[dict[str, str]], opened: bool) -> list[int]:
-    if not tokenizer.chat_template:
-        raise InputError(
-            f"the model {tokenizer.name_or_path} has no chat template, so it cannot be told how a request looks. "
-            "Start from an instruct model, or put a chat_template.jinja in its folder"
-        )
-    ids = tokenizer.apply_chat_template(turns, add_generation_prompt=opened, tokenize=True, return_dict=False)
-    return cast("list[int]", ids)  # one conversation gives one list
-
-
-def _shared(one: Sequence[int], other: Sequence[int]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     import altair
 
 SHOWN = 300
+JUDGES = {  # what the table says, and the column of the view
+    "judge": "curator",
+    "model": "model",
+    "judged": "judged",
+    "with people": "agreement_n",
+    "agree": "agreement",
+    "kappa": "kappa",
+    "drawn": "drawn_n",
+    "agree, of the drawn": "drawn_agreement",
+    "changes with the order": "flip_rate",
+    "lean to length": "length_bias",
+}
 FEW = 30  # below that many samples a kappa says little
 
 
@@ -122,12 +134,14 @@ def _judges(store: Store) -> None:
     if not found:
         draw(line("No model has judged anything in this store."))
         return
-    names = ("curator", "model", "judged", "agreement_n", "agreement", "kappa", "flip_rate", "length_bias")
-    columns = ("judge", "model", "judged", "with people", "agree", "kappa", "changes with the order", "lean to length")
-    draw(table("Judges against people's decisions", columns, [[row[name] for name in names] for row in found]))
+    draw(table("Judges against people's decisions", JUDGES, [[row[name] for name in JUDGES.values()] for row in found]))
     draw(
+        line(
+            "Drawn: decided in a random order or leaf by leaf. Agreement on samples that came first because they are "
+            "doubtful is not the judge's agreement in general: for that, read what was drawn."
+        ),
         line(
             "Changes with the order: share of comparisons that turn when the answers change places. "
             "Lean to length: correlation of score or preference with length. Bulk verdicts are left out."
-        )
+        ),
     )

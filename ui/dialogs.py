@@ -19,6 +19,7 @@ from ui.seat import Seat
 
 TEXT_NAMES = {"question": "Question", "context": "Context", "answer": "Answer", "rejected": "Other answer"}
 SIDE_NAMES = ("Left answer", "Right answer")
+CORRECTED = ("Answer", "Corrected answer")
 BULK_NAMES = {
     "keep": "keep",
     "drop": "drop",
@@ -58,7 +59,7 @@ def _edit(store: Store, sitting: Seat) -> None:
     edit = seat.changed(item, typed)
     if not edit:
         st.warning("Nothing was changed.")
-    elif not all(typed[name].strip() for name in ("answer", "rejected") if name in typed):
+    elif not all(edit[name].strip() for name in ("answer", "rejected") if name in edit):
         st.warning("An answer must not be empty. To leave the sample out, close this and press 2.")
     else:
         _store(store, lambda s, one: seat.mark(s, one, "edit", edit=edit))
@@ -134,11 +135,16 @@ def _keys(store: Store, sitting: Seat) -> None:
 
 
 def _labels(item: Item) -> dict[str, str]:
-    """The texts that the sample has, a pair's answers by the side on which they stand."""
+    """The texts that the sample has, of two answers each by its own name."""
     present = [name for name in TEXT_NAMES if item.stored[name] or name in ("question", "answer")]
-    sides = dict(zip(item.sides, SIDE_NAMES, strict=True)) if item.pair else {}
+    sides = dict(zip(item.sides, side_names(item), strict=True)) if item.of_kind.second else {}
     ordered = sorted(present, key=lambda name: (name in sides, sides.get(name, "")))
     return {name: sides.get(name, TEXT_NAMES[name]) for name in ordered}
+
+
+def side_names(item: Item) -> tuple[str, str]:
+    """What its two answers are called; those of a pair by where they stand, since it is blind."""
+    return SIDE_NAMES if item.pair else CORRECTED
 
 
 def _store(store: Store, work: Callable[[Store, Seat], None]) -> None:

@@ -10,7 +10,7 @@ from seedbed.store.filters import Filter, count
 from seedbed.store.filters import page as rows_after
 from seedbed.store.lineage import Life, life
 from ui import desk, panel
-from ui.life import draw_calls, draw_relatives, draw_reviews, draw_texts, draw_verdicts
+from ui.life import draw_calls, draw_conversation, draw_relatives, draw_reviews, draw_verdicts
 from ui.safe import draw, line, snippet, titled
 
 ROWS = 15
@@ -104,7 +104,7 @@ def _one(store: Store, run_id: str, sample_id: str) -> None:
         desk.empty(f"There is no sample {sample_id} in run {run_id}. List some with:", _some())
         return
     _head(found)
-    draw_texts(found)
+    draw_conversation(found)
     draw_verdicts(found.verdicts)
     draw_relatives(found)
     draw_reviews(found.reviews, desk.reviewer())
@@ -123,7 +123,10 @@ def _head(found: Life) -> None:
     draw(titled(why + (f" (at {row['step']})" if row["step"] and row["reason"] else ""), line(str(row["sample_id"]))))
     made = f"made by {row['model']}" if row["model"] else ""
     place = f"place {row['ordinal']}, try {row['attempt']}"
-    draw(line(str(row["leaf"]), str(row["kind"]), f"method {row['method']}", made, place, f"run {row['run_id']}"))
+    source = f"brought in from {row['source']}" if row["source"] else ""
+    draw(
+        line(str(row["leaf"]), str(row["kind"]), f"method {row['method']}", made, source, place, f"run {row['run_id']}")
+    )
 
 
 def _plain(found: Life) -> dict[str, object]:

@@ -16,7 +16,8 @@ from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
 from seedbed.yamlfile import BadInput
 from ui import desk
-from ui.safe import bullets, draw, line, literal, rendered, table, titled
+from ui.markdown import rendered
+from ui.safe import bullets, draw, line, literal, table, titled
 
 BUILT = "built tree"  # in the session: what was typed, and what came of it
 FENCE = "---\n"

@@ -11,6 +11,7 @@ from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
 from ui import seat
 from ui.seat import Seat
+from ui.turns import share
 
 HELP = {
     "1": "keep the sample; of a pair, the left answer is better",
@@ -22,7 +23,8 @@ HELP = {
     "F": "flag it for a closer look",
     "N": "write a note",
     "D": "show what differs, word by word",
-    "M": "show the texts as rendered Markdown, without images and links",
+    "M": "show the texts as they were written; again: as Markdown, without images and links",
+    "A": "show all of a sample that is too long to be drawn at once",
     "W": "show what the judges said; not of a pair, which is blind",
     "B": "give one verdict to everything that the filter matches",
     "L": "look back at the sample before: the judges, the others",
@@ -38,15 +40,16 @@ DECISIONS = {
 }
 SEAT, OPEN, ON = "seat", "open dialog", "keys on"  # in the session
 TROUBLE, MEANT = "trouble", "meant"
-BEFORE = "sample before"
+BEFORE, MARKDOWN, WHOLE = "sample before", "Markdown", "all of it"
 
 
 def buttons(store: Store, sitting: Seat) -> None:
     """All buttons, in the same place whatever the sample is, so that no hand has to look for them."""
     item = sitting.item
     none, pair = item is None, item is not None and item.pair
+    compared = item is not None and bool(item.of_kind.second or item.texts != item.stored)
     with _row("doing"):
-        for key, pressed in enumerate(seat.DECISIONS[pair], start=1):
+        for key, pressed in enumerate(seat.presses(item), start=1):
             _button(DECISIONS[pressed], str(key), _doing(store, _deciding(pressed)), none)
         _button("Skip", "S", _doing(store, seat.skip), none)
         _button("Undo", "U", _doing(store, seat.take_back))
@@ -54,8 +57,9 @@ def buttons(store: Store, sitting: Seat) -> None:
         _button("Flag", "F", _doing(store, _flag), none)
         _button("Note", "N", _opening("note"), none)
     with _row("views"):
-        _switch("difference", "D", item is None or not (pair or item.texts != item.stored))
-        _switch("Markdown", "M", none)
+        _switch("difference", "D", not compared)
+        _switch(MARKDOWN, "M", none)
+        _switch(WHOLE, "A", item is None or share(item.content) is None)
         _switch("judges", "W", none or pair)
         _switch(BEFORE, "L", sitting.last is None)
         _button("Bulk verdict", "B", _opening("bulk"), kind="tertiary")
@@ -63,8 +67,8 @@ def buttons(store: Store, sitting: Seat) -> None:
 
 
 def shown(name: str) -> bool:
-    """Whether the reviewer switched something on."""
-    return bool(st.session_state.get(f"show {name}"))
+    """Whether it is switched on; Markdown is, until the reviewer switches it off."""
+    return bool(st.session_state.get(f"show {name}", name == MARKDOWN))
 
 
 def close() -> None:
@@ -107,7 +111,7 @@ def _switch(name: str, shortcut: str, off: bool) -> None:
 
 def _doing(store: Store, work: Callable[[Store, Seat], None]) -> Callable[[], None]:
     def do() -> None:
-        st.session_state[f"show {BEFORE}"] = False
+        st.session_state[f"show {BEFORE}"] = st.session_state[f"show {WHOLE}"] = False
         act(store, work)
 
     return do

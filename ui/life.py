@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import orjson
 import streamlit as st
 
-from seedbed.kinds import EVERY_DECISION
+from seedbed.conversation_json import content_of
+from seedbed.kinds import EVERY_DECISION, KINDS
 from seedbed.standing import counted
 from seedbed.store import Store
 from seedbed.store.lineage import Life, Row, calls
 from seedbed.transcripts import Compared, Orders, Transcript, read
 from ui.safe import Html, bullets, draw, line, stacked, struck, table, titled, words
+from ui.turns import asked, further, known, labelled, responded, share, showing
 
-TEXT_NAMES = {"context": "Context", "question": "Question", "answer": "Answer", "rejected": "Rejected answer"}
+SECOND_NAMES = {"rejected": ("Chosen answer", "Rejected answer"), "corrected": ("Answer", "Corrected answer")}
 
 
 def draw_verdicts(rows: Sequence[Row]) -> None:
@@ -30,11 +32,19 @@ def draw_verdicts(rows: Sequence[Row]) -> None:
             draw(titled(f"How {row['step']} came to it", _transcript(str(row["transcript"])), 3))
 
 
-def draw_texts(life: Life) -> None:
-    """The stored texts."""
-    for name, title in TEXT_NAMES.items():
-        if text := str(life.sample[name] or ""):
-            draw(titled("Chosen answer" if name == "answer" and life.sample["rejected"] else title, words(text)))
+def draw_conversation(life: Life) -> None:
+    """The stored conversation with its responses, who gave each, and what methods know of the row."""
+    content = content_of(life.sample)
+    written = st.toggle("Show the texts as they were written", key="written")
+    whole = share(content) is None or st.toggle("Show all of it", key="whole")
+    show = showing(content, not written, whole)
+    second = KINDS[str(life.sample["kind"])].second
+    names = SECOND_NAMES.get(second, ("Answer", "Other answer"))
+    draw(asked(content, show))
+    for title, name, one in zip(names, ("answer", "rejected"), content.responses, strict=False):
+        by = f" by {one.author}" if one.author else ""
+        draw(titled(f"{title}{by}", responded(one, name, show)))
+    draw(labelled(content), further(content, show), known(content.facts))
 
 
 def draw_relatives(life: Life) -> None:

@@ -13,6 +13,7 @@ import orjson
 import streamlit as st
 
 from exporters.formats import WRITERS, forms_of
+from flows.edits import check_edits
 from flows.export import Asked, export
 from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
@@ -137,6 +138,7 @@ def _anew(store: Store, row: Row) -> None:
 
 def _make(store: Store, version: str, cuts: dict[str, float]) -> None:
     try:
+        check_edits(store)
         made = refilter(store, version, cuts)
     except (InputError, StoreError) as error:
         st.error(literal(error))

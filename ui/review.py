@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
+from seedbed.conversation import Content, Response
 from seedbed.store import Store
 from seedbed.store.leases import MINUTES, Item
 from seedbed.store.lineage import reviews, verdicts
+from seedbed.store.reviews import TEXTS
 from ui import desk, keys, panel, seat
-from ui.dialogs import SIDE_NAMES, ask
+from ui.dialogs import ask, side_names
 from ui.diff import Span, compare
 from ui.life import draw_reviews, draw_verdicts
-from ui.safe import Html, compared, draw, known_as, legend, line, literal, rendered, said, stacked, titled, words
+from ui.safe import Html, compared, draw, known_as, legend, line, literal, said, stacked, titled
 from ui.seat import Seat, View
+from ui.turns import Show, asked, further, known, labelled, responded, showing
 
 ORDERS = {
     "most disagreement first": "disagreement",
@@ -116,41 +120,57 @@ def _progress(sitting: Seat) -> list[str]:
 
 
 def _sample(store: Store, item: Item) -> None:
-    draw(known_as(item.key.sample_id, item.leaf, item.kind, *_done(item)))
-    texts, stored = item.texts, item.stored
-    differs = keys.shown("difference") and texts != stored
-    for name in ("context", "question"):
-        if texts[name]:
-            draw(titled(name.capitalize(), _changed(stored[name], texts[name]) if differs else _text(texts[name])))
-    if item.pair:
-        _two_answers(item)
+    content, differs = item.content, keys.shown("difference")
+    show = _showing(item, showing(content, keys.shown(keys.MARKDOWN), keys.shown(keys.WHOLE)))
+    draw(known_as(item.key.sample_id, item.leaf, item.kind, *_done(item)), asked(content, show))
+    if item.of_kind.second:
+        _two_answers(item, show)
     else:
-        body = _changed(stored["answer"], texts["answer"]) if differs else _text(texts["answer"])
-        draw(titled("Answer", body))
-    if keys.shown("difference") and (item.pair or differs):
-        draw(legend("left", "right") if item.pair else legend("before the edit", "now"))
+        draw(titled("Answer", responded(_responses(content)[0], "answer", show)), labelled(content))
+    draw(further(content, show), stacked() if item.pair else known(content.facts))  # a pair's may tell who wrote what
+    if differs and item.of_kind.second:
+        draw(legend("left", "right") if item.pair else legend("before the correction", "after it"))
+    elif differs and item.texts != item.stored:
+        draw(legend("before the edit", "now"))
     if keys.shown("judges") and not item.pair:
         draw_verdicts(verdicts(store, item.key.run_id, item.key.sample_id))
 
 
-def _two_answers(item: Item) -> None:
-    both = [item.texts[name] for name in item.sides]
-    bodies = [_text(text) for text in both]
+def _two_answers(item: Item, show: Show) -> None:
+    """Beside one another, and if it is asked for with what differs in their words."""
+    responses = dict(zip(("answer", "rejected"), _responses(item.content), strict=False))
+    both = [responses[name] for name in item.sides]
+    shows = [show, show]
     if keys.shown("difference"):
-        bodies = [compared(spans) for spans in compare(*both)]
-    for column, name, body in zip(st.columns(2), SIDE_NAMES, bodies, strict=True):
+        shows = [_marking(spans, show) for spans in compare(*(one.content for one in both))]
+    for column, title, name, one, drawn in zip(st.columns(2), side_names(item), item.sides, both, shows, strict=True):
         with column:
-            draw(titled(name, body))
+            draw(titled(title, responded(one, name, drawn)))
 
 
-def _text(text: str) -> Html:
-    return rendered(text) if keys.shown("Markdown") else words(text)
+def _responses(content: Content) -> tuple[Response, Response]:
+    first, second = [*content.responses[:2], Response(), Response()][:2]
+    return first, second
+
+
+def _showing(item: Item, show: Show) -> Show:
+    """Draws an edited text with what the edit changed, where that is asked for."""
+    differs = keys.shown("difference")
+
+    def draw_changes(name: str, said: str) -> Html:
+        edited = differs and item.stored.get(name, said) != said
+        return _changed(item.stored[name], said) if edited else show(name, said)
+
+    return draw_changes
+
+
+def _marking(spans: Sequence[Span], show: Show) -> Show:
+    """Draws the words of an answer with their marks, and its reasoning as ever."""
+    return lambda name, said: compared(spans) if name in TEXTS else show(name, said)
 
 
 def _changed(stored: str, edited: str) -> Html:
     """The stored text with what the edit took out, and the edited one with what it put in."""
-    if stored == edited:
-        return _text(edited)
     before, after = compare(stored, edited)
     return stacked(compared([Span("same", "Before: "), *before]), compared([Span("same", "Now: "), *after]))
 

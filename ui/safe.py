@@ -1,7 +1,7 @@
 """The one place that makes HTML: what comes from data is escaped here, and nothing else is ever drawn as HTML.
 
-Streamlit's own Markdown would fetch an image that a sample names. `Html` is made by this file alone, so that a type
-checker sees who draws anything else.
+Streamlit's own Markdown would fetch an image that a sample names. `Html` is made by this file alone, and by a Markdown
+renderer in `ui/markdown.py`, so that a type checker sees who draws anything else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from html import escape
 from pathlib import Path
 from typing import NewType
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
-
 from ui.diff import Span
 
 Html = NewType("Html", str)
@@ -23,16 +20,15 @@ Html = NewType("Html", str)
 STYLE = Path(__file__).with_name("style.css")
 _MARKS = {"same": ("", ""), "gone": ("<del>", "</del>"), "new": ("<ins>", "</ins>")}
 _RIGHT = ' class="seedbed-number"'
-_HEADINGS = ("h1", "h2", "h3", "h4", "h5")
-MOST_RENDERED = 50_000  # characters; brackets that nobody closes cost Markdown the square of their number
 _SIGNS = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def draw(*parts: Html) -> None:
-    """Put HTML on the page."""
+    """Put HTML on the page, if there is any."""
     import streamlit as st
 
-    st.html("".join(parts))
+    if inner := "".join(parts):
+        st.html(inner)
 
 
 def literal(text: object) -> str:
@@ -40,9 +36,33 @@ def literal(text: object) -> str:
     return _SIGNS.sub(r"\\\1", str(text))
 
 
+def escaped(text: str) -> Html:
+    """A text inside of something else, in which every sign means only itself."""
+    return Html(escape(text))
+
+
+def element(tag: str, inner: Html, kind: str = "", **attributes: str) -> Html:
+    """An element around something; `kind` is its class, and `aria_label` stands for aria-label."""
+    given = {"class": kind, **attributes}
+    told = "".join(f' {name.replace("_", "-")}="{escape(value)}"' for name, value in given.items() if value)
+    return Html(f"<{tag}{told}>{inner}</{tag}>")
+
+
 def words(text: str) -> Html:
     """A text as it is, line breaks and all."""
     return Html(f'<div class="seedbed-text" dir="auto">{escape(text)}</div>')
+
+
+def code(text: str, language: str = "") -> Html:
+    """A text of a program or of data, under the name of its language."""
+    name = element("span", escaped(language), "seedbed-language") if language else Html("")
+    return Html(f'<div class="seedbed-code" dir="ltr">{name}<pre><code>{escape(text)}</code></pre></div>')
+
+
+def folded(summary: str, *body: Html, shown: bool = False) -> Html:
+    """Something that is there when it is asked for: a click on its summary, or Enter."""
+    opened = " open" if shown else ""
+    return Html(f'<details class="seedbed-fold"{opened}><summary>{escape(summary)}</summary>{"".join(body)}</details>')
 
 
 def snippet(text: str) -> Html:
@@ -117,9 +137,9 @@ def bullets(rows: Iterable[str]) -> Html:
     return Html(f'<ul class="seedbed-list">{inner}</ul>')
 
 
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
+def table(caption: str, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> Html:
     """A table that scrolls by itself where it is too wide, also by the keyboard; numbers stand to the right."""
-    rows = list(rows)
+    columns, rows = list(columns), list(rows)
     numbers = [any(_number(row[n]) for row in rows) for n in range(len(columns))]
     head = "".join(
         f'<th scope="col"{_RIGHT if number else ""}>{escape(column)}</th>'
@@ -131,43 +151,6 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
         f'<table class="seedbed-table"><caption>{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
-
-
-def rendered(text: str, top: int = 6) -> Html:
-    """A text as Markdown in which nothing is fetched and nothing leads anywhere.
-
-    Images and links are told in words, and HTML is shown as it was written. `top` is the level on the page of the
-    text's own highest headings. A text over `MOST_RENDERED` is shown as it was written, and that is said.
-    """
-    if len(text) > MOST_RENDERED:
-        return stacked(line(f"Over {MOST_RENDERED:,} characters: shown as written"), words(text))
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = parser.parse(text)
-    for n, token in enumerate(tokens):
-        token.info = ""
-        if token.type == "th_open" and not tokens[n + 1].content:
-            token.tag = tokens[n + 2].tag = "td"  # a head without words is none to a screen reader
-        if token.tag in _HEADINGS:
-            token.tag = f"h{min(6, top + _HEADINGS.index(token.tag))}"  # of the text, not of the page
-        if token.type == "table_open":
-            token.attrSet("tabindex", "0")  # it scrolls by itself, also by the keyboard
-        if token.children:
-            token.children = list(_tame(token.children))
-    inner = parser.renderer.render(tokens, parser.options, {})
-    return Html(f'<div class="seedbed-rendered" dir="auto">{inner}</div>')
-
-
-def _tame(tokens: Iterable[Token]) -> Iterable[Token]:
-    targets = list[str]()
-    for token in tokens:
-        if token.type == "image":
-            yield Token("text", "", 0, content=f"[image: {token.content} {token.attrGet('src')}]")
-        elif token.type == "link_open":
-            targets.append(str(token.attrGet("href")))
-        elif token.type == "link_close":
-            yield Token("text", "", 0, content=f" [link: {targets.pop()}]")
-        else:
-            yield token
 
 
 def _number(value: object) -> bool:

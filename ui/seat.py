@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from seedbed.errors import InputError
+from seedbed.kinds import KEEP_OR_DROP
 from seedbed.store import Store, StoreError
 from seedbed.store.filters import Filter
 from seedbed.store.leases import Item, Waiting, hold, record_and_stay, release, take
 from seedbed.store.queue import LENGTH, Key, Queue, plan
 from seedbed.store.reviews import TEXTS, Event, undo
 
-DECISIONS = {True: ("left", "right", "tie"), False: ("keep", "drop", "unsure")}  # by whether it is a pair
+SIDES = ("left", "right", "tie")  # what is pressed of a pair, whose decisions would tell the judge's choice
 MARKS = {"flag": "Flagged.", "note": "Note stored.", "edit": "Edit stored."}
 SHRINKING = ("unreviewed", "second opinion", "skipped")  # queues that a decided sample leaves by itself
 WHOLE = 50_000
@@ -112,7 +113,7 @@ def mark(store: Store, seat: Seat, action: str, note: str = "", edit: Mapping[st
     if seat.item is None:
         return
     item = seat.item
-    event = Event(item.key.run_id, item.key.sample_id, action, edit, note, item.shown_order, None, item.seen)
+    event = _event(seat, item, action, None, edit, note)
     seat.item = record_and_stay(store, seat.view.reviewer, event, item.key, _key(seat.coming))
     seat.said = MARKS[action]
 
@@ -182,12 +183,26 @@ def pressed(item: Item, action: str) -> str:
     return action
 
 
+def presses(item: Item | None) -> tuple[str, ...]:
+    """What the first keys mean, by the kind of the sample in hand."""
+    if item is None:
+        return KEEP_OR_DROP
+    return SIDES if item.pair else item.of_kind.decisions
+
+
+def _event(
+    seat: Seat, item: Item, action: str, seconds: float | None, edit: Mapping[str, str] | None = None, note: str = ""
+) -> Event:
+    key, order = item.key, seat.view.order
+    return Event(key.run_id, key.sample_id, action, edit, note, item.shown_order, seconds, item.seen, order)
+
+
 def _go_on(store: Store, seat: Seat, action: str) -> None:
     """Draw the next sample first and store the event then; where none is leased yet, the other way round."""
     item = seat.item
     assert item is not None  # whoever calls has looked
     seconds = round(time.monotonic() - seat.since, 2)
-    event = Event(item.key.run_id, item.key.sample_id, action, None, "", item.shown_order, seconds, item.seen)
+    event = _event(seat, item, action, seconds)
     seat.pending = (item, event)
     seat.left = max(seat.left - 1, 0)
     _in_hand(seat, seat.coming)

@@ -71,7 +71,7 @@ edited AS (
            {_whole("coalesce(edit->>'answer', answer)", "coalesce(edit->>'rejected', rejected)")} AS whole
     FROM edits)
 SELECT coalesce(v.run_id, e.run_id) AS run_id, coalesce(v.sample_id, e.sample_id) AS sample_id, v.decision,
-       e.edit, e.whole, list_concat(coalesce(v.review_ids, []),
+       e.edit, e.whole, e.review_id AS edit_id, list_concat(coalesce(v.review_ids, []),
                                     CASE WHEN e.review_id IS NULL THEN [] ELSE [e.review_id] END) AS review_ids
 FROM (SELECT * FROM ranked WHERE rank = 1 AND n > coalesce(next, 0)) v
 FULL JOIN edited e ON v.run_id = e.run_id AND v.sample_id = e.sample_id
@@ -118,6 +118,7 @@ weighed AS (
                WHEN c.status = 'failed' OR NOT (c.whole OR coalesce(mine.whole, false))
                    THEN {step: c.step, why: coalesce(nullif(c.reason, ''), 'nothing to train on')}
                WHEN NOT mine.whole THEN {step: 'review', why: 'nothing to train on'}
+               WHEN NOT passed.keep THEN {step: passed.step, why: 'edited: ' || passed.reason}
                WHEN mine.decision IN ('keep', 'chosen', 'rejected') THEN {step: '', why: ''}
                WHEN of_judged.decision = 'drop' THEN {step: 'review', why: 'dropped by people'}
                WHEN of_judged.decision = 'keep' THEN {step: '', why: ''}
@@ -130,6 +131,7 @@ weighed AS (
     FROM temp.candidates c
     LEFT JOIN heard h USING (run_id, sample_id)
     LEFT JOIN temp.people mine USING (run_id, sample_id)
+    LEFT JOIN base.edit_checks passed ON passed.run_id = c.run_id AND passed.review_id = mine.edit_id
     LEFT JOIN temp.people of_judged ON of_judged.run_id = h.run_id AND of_judged.sample_id = h.judged
     LEFT JOIN against USING (run_id, sample_id) LEFT JOIN scores USING (run_id, sample_id)
     LEFT JOIN missing USING (run_id, sample_id) LEFT JOIN revised USING (run_id, sample_id)),
@@ -141,7 +143,8 @@ ranked AS (
     FROM weighed WHERE ruling.why = ''),
 targets AS (
     SELECT method, leaf, arg_max(target, entry) AS target
-    FROM base.targets JOIN base.runs USING (run_id) WHERE run_id IN (SELECT run_id FROM temp.candidates)
+    FROM base.targets JOIN base.runs USING (run_id)
+    WHERE run_id IN (SELECT run_id FROM temp.candidates) AND target > 0  -- of rows that were there none is too many
     GROUP BY ALL)
 SELECT w.run_id, w.sample_id, w.place, w.decision, w.edit, w.revision, w.review_ids,
        w.ruling.why = '' AND NOT coalesce($balanced AND r.rank > t.target, false) AS kept,

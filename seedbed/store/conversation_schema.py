@@ -3,8 +3,9 @@
 `base.samples.rest` is what a conversation has beside its four texts (`seedbed.conversation_json`), NULL for one request
 and one answer. `source` is the place of the plan that a row grew in, where that is not its leaf: a file of rows has
 many leaves. `derived` is the step that made a row of another one, which stood in the method's name before; the view
-still says it there. `row_key` is what exact duplicates are told by. `base.steps` says what each step of a run is and
-what its transcripts tell, so that no view knows a method by its name. `queue_order` is the order in which a reviewer
+still says it there. `row_key` is what exact duplicates are told by. `base.steps` says what each step of a run is, what
+its transcripts tell, and its options, so that no view knows a method by its name. `base.edit_checks` holds what the
+steps that ask no model say of a person's edit. `queue_order` is the order in which a reviewer
 came upon a sample: agreement on samples that were chosen for being doubtful says nothing of the others.
 """
 
@@ -22,11 +23,13 @@ ALTER TABLE base.reviews ADD COLUMN queue_order VARCHAR DEFAULT '';
 UPDATE base.samples SET derived = substring(method, position('/' IN method) + 1), method = split_part(method, '/', 1)
 WHERE contains(method, '/');
 
-CREATE TABLE base.steps (run_id VARCHAR, n INTEGER, step VARCHAR, method VARCHAR, role VARCHAR, tells VARCHAR);
+CREATE TABLE base.steps (run_id VARCHAR, n INTEGER, step VARCHAR, method VARCHAR, role VARCHAR, tells VARCHAR,
+    options VARCHAR DEFAULT '');
+CREATE TABLE base.edit_checks (run_id VARCHAR, review_id VARCHAR, keep BOOLEAN, step VARCHAR, reason VARCHAR);
 INSERT INTO base.steps
 SELECT run_id, row_number() OVER (PARTITION BY run_id ORDER BY first), step, curator,
        CASE WHEN curator IN ('skills', 'knowledge', 'preferences') THEN 'generator'
-            WHEN curator = 'exact_duplicates' THEN 'selector' ELSE 'judge' END, {TELLS_BEFORE}
+            WHEN curator = 'exact_duplicates' THEN 'selector' ELSE 'judge' END, {TELLS_BEFORE}, ''
 FROM (SELECT run_id, step, curator, min(rowid) AS first FROM base.verdicts
       WHERE NOT ends_with(step, '-again') GROUP BY ALL);
 
@@ -85,7 +88,8 @@ reasons AS (
 SELECT run_id, method, leaf, target, coalesce(made, 0) AS made, coalesce(kept, 0) AS kept,
        coalesce(dropped, 0) AS dropped, coalesce(failed, 0) AS failed,
        greatest(target - coalesce(kept, 0), 0) AS shortfall, main_reason
-FROM base.targets LEFT JOIN rows USING (run_id, method, leaf) LEFT JOIN reasons USING (run_id, method, leaf);
+FROM base.targets LEFT JOIN rows USING (run_id, method, leaf) LEFT JOIN reasons USING (run_id, method, leaf)
+WHERE target > 0 OR made > 0;  -- the source of rows is no leaf, but they have leaves
 
 CREATE OR REPLACE VIEW version_samples AS
 SELECT version, place, r.run_id, r.sample_id, r.kept, r.step, r.reason, s.kind,

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import orjson
 from duckdb import DuckDBPyConnection
 
-from seedbed.kinds import EVERY_DECISION, KINDS
+from seedbed.conversation import Content, Rest
+from seedbed.conversation_json import read_rest
+from seedbed.kinds import EVERY_DECISION, KINDS, Kind
 from seedbed.store.queue import Key
 from seedbed.store.reviews import HASH, ORDERS, TEXTS, Event, Seen, named, record_all
 from seedbed.store.store import Store
@@ -31,7 +33,8 @@ Texts = Mapping[str, str]
 class Item:
     """A sample as its reviewer sees it: its texts with the latest edit made, and those it was stored with.
 
-    `mine` is what this reviewer did to it so far, a decision or a flag; `notes` are the reviewer's own.
+    `rest` is what its conversation has beside them, which nobody edits. `mine` is what this reviewer did to it so far,
+    a decision or a flag; `notes` are the reviewer's own.
     """
 
     key: Key
@@ -40,6 +43,7 @@ class Item:
     leaf: str
     stored: Texts
     texts: Texts
+    rest: Rest | None
     edited_by: str
     shown_order: str
     mine: tuple[str, ...]
@@ -47,9 +51,19 @@ class Item:
     seen: Seen
 
     @property
+    def of_kind(self) -> Kind:
+        """What its kind says of it."""
+        return KINDS[self.kind]
+
+    @property
     def pair(self) -> bool:
         """Whether two answers are to be compared."""
-        return KINDS[self.kind].pair
+        return self.of_kind.pair
+
+    @property
+    def content(self) -> Content:
+        """The whole conversation, with the latest edit made."""
+        return Content(**self.texts, rest=self.rest)
 
     @property
     def decided(self) -> bool:
@@ -58,8 +72,8 @@ class Item:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """Which text stands left and which right."""
-        return ("answer", "rejected") if self.shown_order == ORDERS[0] else ("rejected", "answer")
+        """Which text stands left and which right; of what is no pair, the first one left."""
+        return ("rejected", "answer") if self.shown_order == ORDERS[1] else ("answer", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +193,18 @@ def _microseconds(minutes: float) -> int:
 
 def _item(db: DuckDBPyConnection, reviewer: str, key: Key, order: str) -> Item:
     [row] = db.execute(
-        f"SELECT kind, method, leaf, {HASH}, question, context, answer, rejected FROM base.samples "
+        f"SELECT kind, method, leaf, {HASH}, rest, question, context, answer, rejected FROM base.samples "
         "WHERE position = ? AND run_id = ? AND sample_id = ?",
         [key.position, key.run_id, key.sample_id],
     ).fetchall()
-    kind, method, leaf, content_hash, *texts = row
+    kind, method, leaf, content_hash, rest, *texts = row
     stored = dict(zip(TEXTS, map(str, texts), strict=True))
     said = _said(db, key.sample_id, content_hash)
     edits = [(review_id, who, edit) for review_id, who, action, edit, _ in said if action == "edit"]
     edit_id, edited_by, edit = edits[-1] if edits else ("", "", "{}")
     mine = [(action, note) for _, who, action, _, note in said if who == reviewer]
     return Item(
-        *(key, kind, method, leaf, stored, stored | orjson.loads(edit), edited_by),
+        *(key, kind, method, leaf, stored, stored | orjson.loads(edit), read_rest(rest), edited_by),
         order if KINDS[kind].pair else "",
         tuple(dict.fromkeys(action for action, _ in mine if action in _MINE)),
         tuple(note for _, note in mine if note),

@@ -133,13 +133,24 @@ def judged_tables(run_id: str, judged: Sequence[Judged], judge: str = "") -> Tab
     now = microseconds()
     judged = [*judged, *(Judged(row.position, pair, (said,)) for row in judged for pair, said in row.pairs)]
     samples = [_sample_row(run_id, row, now) for row in judged]
+    return {"samples": _table(SAMPLES, samples), "verdicts": verdicts_table(run_id, judged, judge)}
+
+
+def samples_table(run_id: str, judged: Sequence[Judged]) -> pa.Table:
+    """The rows of `samples`, without the pairs."""
+    now = microseconds()
+    return _table(SAMPLES, [_sample_row(run_id, row, now) for row in judged])
+
+
+def verdicts_table(run_id: str, judged: Sequence[Judged], judge: str = "") -> pa.Table:
+    """The rows of `verdicts`, without those of pairs."""
     verdicts = [
         (run_id, row.sample.sample_id, v.step, v.curator, v.keep, v.score, v.threshold, v.reason)
         + (v.call_ids, v.transcript, v.revision.answer if v.revision else "", judge if v.call_ids else "")
         for row in judged
         for v in row.verdicts
     ]
-    return {"samples": _table(SAMPLES, samples), "verdicts": _table(VERDICTS, verdicts)}
+    return _table(VERDICTS, verdicts)
 
 
 def add_tables(connection: duckdb.DuckDBPyConnection, tables: Tables) -> None:

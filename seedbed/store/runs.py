@@ -16,6 +16,7 @@ from duckdb import DuckDBPyConnection
 
 from seedbed.engines import NOBODY, ModelCard
 from seedbed.errors import InputError
+from seedbed.records import USED_UP
 from seedbed.store.order_schema import LATEST_RUN, NEXT_ENTRY
 from seedbed.store.rows import Tables, add_tables
 from seedbed.store.store import Store
@@ -27,14 +28,14 @@ DAMAGED = "damaged"  # a run that lost rows with a damaged store
 ENGINE_FAILURE = "engine: "
 LAST_TRY = 3
 
-_FAILURES = {"engine": ENGINE_FAILURE, "nobody": f"{ENGINE_FAILURE}{NOBODY}", "last": LAST_TRY}
+_FAILURES = {"engine": ENGINE_FAILURE, "nobody": f"{ENGINE_FAILURE}{NOBODY}", "last": LAST_TRY, "used_up": USED_UP}
 
 # Of the rows of a run: those that are to be tried again.
 _TRIED = """
 tried AS (
     SELECT method, leaf, ordinal, attempt, status = 'kept' AS kept,
            status = 'failed' AND starts_with(reason, $engine) AS silent,
-           silent AND NOT starts_with(reason, $nobody) AS broken
+           silent AND NOT starts_with(reason, $nobody) AS broken, reason = $used_up AS used_up
     FROM base.samples WHERE run_id = $run AND derived = ''),
 rows AS (
     SELECT *, silent AND count(*) FILTER (broken) OVER (PARTITION BY method, leaf, ordinal) < $last AS unanswered
@@ -50,11 +51,12 @@ def begin(
     models: dict[str, ModelCard],
     targets: Sequence[tuple[str, str, int, str]],
     preview: bool = False,
-    steps: Sequence[tuple[str, str, str, str]] = (),
+    steps: Sequence[Sequence[str]] = (),
 ) -> None:
     """Enter a run, or take it up again.
 
-    Targets are (method, leaf, rows wanted, identity of the work), steps (name, method, role, what transcripts tell).
+    Targets are (method, leaf, rows wanted, identity of the work), steps (name, method, role, what transcripts tell,
+    options as JSON).
     A damaged one begins anew under its old entry: what is recorded of its calls makes its rows again.
     """
     cards = {role: {name: getattr(card, name) for name in card.__slots__} for role, card in models.items()}
@@ -80,7 +82,7 @@ def begin(
             [run_id, *map(list, zip(*targets, strict=True))],
         )
         for n, step in enumerate(steps, start=1):
-            db.execute("INSERT INTO base.steps VALUES (?, ?, ?, ?, ?, ?)", [run_id, n, *step])
+            db.execute("INSERT INTO base.steps VALUES (?, ?, ?, ?, ?, ?, ?)", [run_id, n, *step])
 
 
 def end(store: Store, run_id: str, status: str, message: str, seconds: float, replayed: int) -> None:
@@ -154,6 +156,12 @@ def announce(store: Store, run_id: str, shards: Sequence[tuple[int, int, int]]) 
 
 def finish_shard(run_id: str, shard: int, more: int, outcome: Tables, db: DuckDBPyConnection) -> None:
     """The outcome of every row of a shard and of the `more` that came of it, inside the caller's transaction."""
+    db.register("incoming", outcome["samples"])  # rows of a source bring their leaves along
+    db.execute(
+        "INSERT INTO base.targets SELECT DISTINCT run_id, method, leaf, 0, '' FROM incoming "
+        "ANTI JOIN base.targets USING (run_id, method, leaf) WHERE source <> ''"
+    )
+    db.unregister("incoming")
     add_tables(db, outcome)
     db.execute(
         f"UPDATE base.shards SET done = true, n = n + ?, latest_run = {LATEST_RUN} WHERE run_id = ? AND shard = ?",
@@ -165,7 +173,8 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
     """Places (method, leaf, ordinal, tries spent on it) to try for the `attempt`-th time, in the order of the plan.
 
     Coverage balancing as in LAB, section 3.1: a leaf is refilled until its target is kept or `budget` tries
-    a place are spent in all. With `budget` None only rows that the engine failed on are tried again.
+    a place are spent in all. With `budget` None only rows that the engine failed on are tried again. A place that has
+    used up what there was for it is not tried again.
     """
     return store.query(
         f"""
@@ -175,21 +184,33 @@ def open_places(store: Store, run_id: str, attempt: int, budget: int | None) -> 
         {_TRIED.replace("WHERE run_id", "WHERE attempt < $attempt AND run_id")},
         spent AS (SELECT method, leaf, count(*) FILTER (NOT unanswered) AS tries FROM rows GROUP BY ALL),
         places_tried AS (
-            SELECT method, leaf, ordinal, bool_or(kept) AS kept, arg_max(unanswered, attempt) AS unanswered,
-                   count(*) FILTER (NOT rows.unanswered) AS spent
+            SELECT method, leaf, ordinal, bool_or(kept OR used_up) AS closed,
+                   arg_max(unanswered, attempt) AS unanswered, count(*) FILTER (NOT rows.unanswered) AS spent
             FROM rows GROUP BY ALL),
         waiting AS (
             SELECT leaf_order, method, leaf, ordinal, target, coalesce(tries, 0) AS tries,
                    coalesce(places_tried.spent, 0) AS spent,
                    row_number() OVER (PARTITION BY method, leaf ORDER BY ordinal) AS place
             FROM places LEFT JOIN places_tried USING (method, leaf, ordinal) LEFT JOIN spent USING (method, leaf)
-            WHERE $attempt = 0 OR (NOT kept AND ($budget IS NOT NULL OR unanswered)))
+            WHERE $attempt = 0 OR (NOT closed AND ($budget IS NOT NULL OR unanswered)))
         SELECT method, leaf, ordinal, spent FROM waiting
         WHERE $budget IS NULL OR place <= $budget * target - tries
         ORDER BY leaf_order, ordinal
         """,
         {"run": run_id, "attempt": attempt, "budget": budget, **_FAILURES},
     )
+
+
+def open_rows(store: Store, run_id: str, method: str, attempt: int) -> npt.NDArray[np.int64]:
+    """Numbers of a source's rows that are to be tried for the `attempt`-th time: no engine answered to their end."""
+    last = f"WITH {_TRIED.replace('WHERE run_id', 'WHERE attempt < $attempt AND run_id')}"
+    found = store.query(
+        f"{last} SELECT ordinal::BIGINT AS n FROM rows WHERE method = $method GROUP BY ordinal "
+        "HAVING arg_max(unanswered, attempt) ORDER BY n",
+        {"run": run_id, "method": method, "attempt": attempt, **_FAILURES},
+    )
+    numbers: npt.NDArray[np.int64] = found["n"].to_numpy()
+    return numbers
 
 
 def unanswered_places(store: Store, run_id: str) -> int:
@@ -200,47 +221,6 @@ def unanswered_places(store: Store, run_id: str) -> int:
         {"run": run_id, **_FAILURES},
     )
     return int(str(row["n"]))
-
-
-def hashes_before(
-    store: Store, run_id: str, recipe: str, step: str, carried: Sequence[tuple[str, str, str]] = ()
-) -> npt.NDArray[np.uint64]:
-    """Text hashes that a new row must not repeat.
-
-    Those this run let through `step` so far, and those that other recipes' runs had kept when this run began.
-    Earlier runs of the same recipe are its former editions, not rivals, but for the plots `carried` from them.
-    """
-    runs, methods, leaves = map(list, zip(*carried, strict=True)) if carried else ([], [], [])
-    with store.reading() as db:
-        found = db.execute(
-            """
-        WITH late AS (  -- runs of which something was stored after this one began
-            SELECT run_id FROM base.shards
-            WHERE latest_run >= (SELECT entry FROM base.runs WHERE run_id = $run) GROUP BY run_id),
-        rivals AS (
-            SELECT s.run_id, position, text_hash FROM base.samples s JOIN base.runs r USING (run_id)
-            WHERE r.recipe <> $recipe AND NOT r.preview AND s.status = 'kept')
-        SELECT DISTINCT TRY_CAST('0x' || text_hash AS UBIGINT) AS hash FROM (
-            SELECT text_hash FROM base.samples s JOIN base.verdicts v USING (run_id, sample_id)
-            WHERE run_id = $run AND v.step = $step AND v.keep
-              AND NOT (s.status = 'failed' AND starts_with(s.reason, $engine))
-            UNION ALL
-            SELECT text_hash FROM rivals ANTI JOIN late USING (run_id)
-            UNION ALL
-            SELECT text_hash FROM (FROM rivals SEMI JOIN late USING (run_id)) s
-            ASOF JOIN base.shards h ON s.run_id = h.run_id AND s.position >= h.first
-            WHERE h.latest_run < (SELECT entry FROM base.runs WHERE run_id = $run)
-            UNION ALL
-            SELECT text_hash FROM base.samples
-            SEMI JOIN (SELECT unnest($runs::VARCHAR[]) AS run_id, unnest($methods::VARCHAR[]) AS method,
-                              unnest($leaves::VARCHAR[]) AS leaf) USING (run_id, method, leaf)
-            WHERE status = 'kept')
-        WHERE hash IS NOT NULL ORDER BY hash
-        """,
-            {"run": run_id, "recipe": recipe, "step": step, "runs": runs, "methods": methods, "leaves": leaves}
-            | {"engine": ENGINE_FAILURE},
-        ).fetchnumpy()
-    return np.asarray(found["hash"], dtype=np.uint64)
 
 
 def kept_batches(store: Store, run_id: str, rows: int = 4096) -> Iterator[pa.Table]:

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 
 from curators.critique import CritiquePrompts
 from curators.decontaminate import Decontaminate
+from seedbed.documents import read_documents
 from seedbed.engines import EngineError
 from seedbed.engines.fingerprint import identify
 from seedbed.folders import read_whole
 from seedbed.request_file import read_requests
-from seedbed.taxonomy import read_documents, read_taxonomy
+from seedbed.taxonomy import read_taxonomy
 from seedbed.vllm_recipe import VllmModel
 from seedbed.yamlfile import BadInput
 

@@ -9,8 +9,9 @@ from seedbed.store import Store, bulk
 from seedbed.store.filters import Filter, scopes
 from seedbed.store.leases import Waiting, hold, take
 from seedbed.store.lineage import life, reviews
+from seedbed.store.passed import kept_by_others
 from seedbed.store.reviews import Event, record, undo
-from seedbed.store.runs import begin, find_run, grown, hashes_before, latest_of
+from seedbed.store.runs import begin, find_run, grown, latest_of
 from seedbed.store.schema import MIGRATIONS
 from seedbed.store.tallies import versions
 from seedbed.store.versions import find_version, freeze, refilter
@@ -84,8 +85,9 @@ def test_only_what_others_had_kept_before_a_run_began_counts_against_it(tmp_path
     store.close()
     later = stored(tmp_path, [(sample(7), (scored(4),))], run_id="after", recipe=other)
     at_the_time(later, clock, 0)
-    hashes = {row.text_hash for row, _ in rows(2)}
-    assert {f"{n:016x}" for n in hashes_before(later, "mine", "mine", "duplicates")} == hashes
+    questions = {row.content.question for row, _ in rows(2)}
+    kept = [row for table in kept_by_others(later, "mine", "mine") for row in table["question"].to_pylist()]
+    assert set(kept) == questions and len(kept) == len(questions)
 
 
 def test_the_last_word_of_a_reviewer_is_the_one_said_last(tmp_path, clock):
@@ -143,6 +145,10 @@ def test_a_lease_from_a_clock_that_was_a_year_ahead_keeps_nothing_from_others(tm
     assert first and second and second.key == first.key
 
 
+def rivals(store: Store) -> list[str]:
+    return [one for table in kept_by_others(store, "b", "other") for one in table["question"].to_pylist()]
+
+
 def test_an_older_store_gets_its_order_from_that_of_its_rows(tmp_path):
     """Its times are wrong in every way; its rows are where they were put."""
     old = Store(tmp_path, MIGRATIONS[:4])
@@ -157,9 +163,9 @@ def test_an_older_store_gets_its_order_from_that_of_its_rows(tmp_path):
             db.execute("INSERT INTO base.targets VALUES (?, 'skills', 'leaf', 2, 'same')", [run])
             db.execute("INSERT INTO base.shards VALUES (?, 0, 0, 2, true)", [run])
             db.execute(
-                "INSERT INTO base.samples (run_id, sample_id, position, status, text_hash, created_at) "
-                f"SELECT ?, ? || i, i, 'kept', lpad(to_hex({n} * 16 + i), 16, '0'), {time} FROM range(2) r(i)",
-                [run, run],
+                "INSERT INTO base.samples (run_id, sample_id, position, status, question, created_at) "
+                f"SELECT ?, ? || i, i, 'kept', ? || i, {time} FROM range(2) r(i)",
+                [run, run, run],
             )
             db.execute(
                 f"INSERT INTO base.versions VALUES (?, '', ?, ?, '{{}}', '{{}}', 0, {time})",
@@ -175,7 +181,7 @@ def test_an_older_store_gets_its_order_from_that_of_its_rows(tmp_path):
     assert find_run(store, "mine") == "c" and find_version(store, "mine") == "mine-v2"
     assert [scope.version or scope.run for scope in scopes(store)] == ["mine-v2", "c", "other-v1", "b", "mine-v0", "a"]
     assert store.rows("SELECT decision, review_id FROM decisions") == [{"decision": "unsure", "review_id": "c"}]
-    assert [int(n) for n in hashes_before(store, "b", "other", "step")] == [0, 1], "what `a` had kept, and not what `c`"
+    assert rivals(store) == ["a0", "a1"], "what `a` had kept, and not what `c`"
     assert list(grown(store, "mine").values()) == ["c"]
     begin(store, "d", "mine", "{}", CARDS, [("skills", "leaf", 1, "")])
     assert find_run(store, "mine") == "d"

@@ -98,8 +98,8 @@ def test_requests_are_those_of_the_file_whatever_its_folder_is_called(tmp_path, 
 def test_rows_to_train_on_are_those_of_the_file_whatever_its_folder_is_called(tmp_path):
     path = tmp_path / "answer=evil" / "rows.parquet"
     path.parent.mkdir()
-    pq.write_table(pa.table({name: ["true"] for name in COLUMNS}), path)
-    assert [row.answer for row in read_rows(path)] == ["true"]
+    pq.write_table(pa.table({name: [None if name == "rest" else "true"] for name in COLUMNS}), path)
+    assert [row.content.answer for row in read_rows(path)] == ["true"]
 
 
 def test_a_link_to_a_store_that_is_not_there_is_told_and_left(tmp_path):
