@@ -94,7 +94,7 @@ def by_seedbed(folder: Path) -> dict[str, object]:
     """The recipe's run and its export, by the command's own functions."""
     import uvloop
 
-    from exporters.formats import export
+    from exporters.formats import Manner, export
     from flows.run import grow, read
     from seedbed.store import Store
     from seedbed.store.versions import version_batches
@@ -104,7 +104,7 @@ def by_seedbed(folder: Path) -> dict[str, object]:
     outcome = uvloop.run(grow(read(folder / "recipe.yaml"), home))
     grown = time.monotonic()
     store = Store(home)
-    written = export(version_batches(store, outcome.version), folder / "out.jsonl", "messages")
+    written = export(version_batches(store, outcome.version), folder / "out.jsonl", Manner(bare=True)).rows
     seconds = time.monotonic() - began
     reasons = store.rows("SELECT reason, count(*) AS n FROM samples WHERE reason <> '' GROUP BY reason")
     found = {str(row["reason"]): int(str(row["n"])) for row in reasons}

@@ -283,6 +283,11 @@ def _language(text: str, letters: int) -> str:
     return str(found["lang"]) if found["score"] >= _SURE else ""
 
 
+def language_of(text: str) -> str:
+    """The language of a text as an ISO code, told from its beginning; "" where that is unsure."""
+    return _language(text, _SECOND_LOOK)
+
+
 _ENGLISH = frozenset(
     ("the", "and", "of", "to", "is", "are", "was", "in", "that", "it", "for", "you", "with", "this", "be", "as", "on")
     + ("have", "not", "can", "from", "or", "what", "how", "a", "an", "by", "at", "which")

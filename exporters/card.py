@@ -1,7 +1,6 @@
 """The card of a data set (README.md), written from the facts of its version: nothing in it is filled in by hand.
 
-The front matter names every file of every split, so that no other file of the repository is ever read as data. In the
-body every text from outside goes through `plain`: a row, a reason or a leaf's name is shown, and does nothing.
+Every text from outside goes through `plain`: a row, a reason or a leaf's name is shown, and does nothing.
 """
 
 from __future__ import annotations
@@ -9,81 +8,22 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from exporters.facts import UNKNOWN, Decontamination, Facts, Leaf, Part, Teacher
-from exporters.tree import LINEAGE, schema_of_config
-
-if TYPE_CHECKING:
-    from datasets import DatasetInfo
+from exporters.facts import UNKNOWN, Decontamination, Facts, Judge, Leaf, Part, Teacher
+from exporters.forms import FORMS
+from exporters.front_matter import front_matter
+from exporters.tree import LINEAGE
 
 FILE = "README.md"
-SPLITS = ("train", "test")
 LEAVES_SHOWN = 300
 TEXT_SHOWN = 160
 
-WHAT = {
-    "messages": "chats of one turn: `messages`",
-    "prompt-completion": "chats of one turn, cut in two: `prompt`, `completion`",
-    "preference": "pairs of answers to one prompt: `prompt`, `chosen`, `rejected`",
-    LINEAGE: "where each row comes from: `config`, `row`, `sample_id`, leaf, method, model, scores, review",
-}
-TAGS = {"messages": ("sft",), "prompt-completion": ("sft",), "preference": ("preference", "dpo", "rlhf")}
-SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
+WHERE_FROM = "where each row comes from: `config`, `row`, `sample_id`, leaf, method, model, scores, review"
 
 
 def write_card(facts: Facts, parts: Sequence[Part]) -> str:
     """The whole card: YAML front matter, then the body."""
     return f"---\n{front_matter(facts, parts)}\n---\n\n" + "\n\n".join(_body(facts, parts)) + "\n"
-
-
-def front_matter(facts: Facts, parts: Sequence[Part]) -> str:
-    """What the Hub and `datasets` read, as YAML; keys after the Hub's specification of data set cards."""
-    from datasets.info import DatasetInfosDict
-    from huggingface_hub import DatasetCardData
-
-    configs = list(dict.fromkeys(part.config for part in parts))
-    tasks = ["text-generation", *(["question-answering"] if "knowledge" in facts.kinds else [])]
-    card = DatasetCardData(
-        license=facts.license or None,
-        language=list(facts.languages),
-        pretty_name=facts.pretty_name,
-        task_categories=tasks,
-        size_categories=[SIZES[min(len(SIZES) - 1, max(0, len(str(facts.published)) - 3))]],
-        tags=["synthetic", "seedbed", *dict.fromkeys(tag for name in configs for tag in TAGS.get(name, ()))],
-        annotations_creators=["machine-generated"],
-        source_datasets=["original"],
-        configs=[_config(name, parts, default=name == configs[0]) for name in configs],
-    )
-    DatasetInfosDict({name: _info(name, parts) for name in configs}).to_dataset_card_data(card)
-    return str(card.to_yaml())
-
-
-def _info(name: str, parts: Sequence[Part]) -> DatasetInfo:
-    from datasets import DatasetInfo, Features
-    from datasets.splits import SplitDict, SplitInfo
-
-    mine = [part for part in parts if part.config == name]
-    splits = SplitDict()
-    for split in SPLITS:
-        found = [part for part in mine if part.split == split]
-        if found:
-            splits[split] = SplitInfo(split, sum(part.held for part in found), sum(part.rows for part in found))
-    return DatasetInfo(
-        features=Features.from_arrow_schema(schema_of_config(name)),
-        splits=splits,
-        download_size=sum(part.size for part in mine),
-        dataset_size=sum(part.held for part in mine),
-    )
-
-
-def _config(name: str, parts: Sequence[Part], default: bool) -> dict[str, object]:
-    files = [
-        {"split": split, "path": paths}
-        for split in SPLITS
-        if (paths := [part.path for part in parts if (part.config, part.split) == (name, split)])
-    ]
-    return {"config_name": name, "data_files": files, **({"default": True} if default else {})}
 
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~$#!])")
@@ -108,7 +48,7 @@ def _body(facts: Facts, parts: Sequence[Part]) -> Iterator[str]:
     yield f"# {plain(facts.pretty_name)}"
     before = f", made from {plain(facts.parent)}" if facts.parent else ""
     yield (
-        f"{facts.published:,} synthetic samples: version {plain(facts.version)} of the recipe "
+        f"{_counted(facts)}: version {plain(facts.version)} of the recipe "
         f"{plain(facts.recipe_name)}{before}, frozen on {facts.created}. Grown, weeded and documented with Seedbed "
         f"{plain(facts.seedbed)}; everything below is written from its store."
     )
@@ -124,6 +64,14 @@ def _body(facts: Facts, parts: Sequence[Part]) -> Iterator[str]:
     yield from _reproduction(facts)
 
 
+def _counted(facts: Facts) -> str:
+    if not facts.found:
+        return f"{facts.published:,} synthetic samples"
+    others = facts.published - facts.found
+    made = f", the {others:,} others are synthetic" if others else ""
+    return f"{facts.published:,} samples, of which {facts.found:,} were taken in as they were{made}"
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
@@ -135,24 +83,45 @@ def _contents(facts: Facts, parts: Sequence[Part]) -> Iterator[str]:
         counted[part.config, part.split] = counted.get((part.config, part.split), 0) + part.rows
     yield "## What is in it"
     held = (
-        f"{facts.held_out:.0%} of the prompts are held out as `test`, spread over the leaves."
+        f"About {facts.held_out:.0%} is held out as `test`. What a row is about (its passage, else its request) "
+        "decides on its side, so that it is the same in every version, and rows about the same stand together."
         if facts.held_out
-        else "No prompt is held out."
+        else "No row is held out."
     )
-    rows = [(f"`{config}`", split, f"{n:,}", WHAT[config]) for (config, split), n in counted.items()]
+    rows = [(f"`{config}`", split, f"{n:,}", _what(config)) for (config, split), n in counted.items()]
     yield _table(("config", "split", "rows", "what"), rows)
+    yield from _traits(parts)
     yield (
-        f"The formats are those of TRL. {held} Rows with the same prompt are in the same split. A row of `lineage` "
-        "tells of row `row` (from 0) of config `config`, in the split of the same name."
+        f"Chats and pairs are in TRL's formats. {held} A row of `lineage` tells of row `row` (from 0) of config "
+        "`config`, in the split of the same name."
     )
+    yield from _languages(facts)
     load = f'rows = load_dataset("{facts.repo}", "{parts[0].config}")'
     yield f"```python\nfrom datasets import load_dataset\n\n{load}\n```"
+
+
+def _what(config: str) -> str:
+    return WHERE_FROM if config == LINEAGE else FORMS[config].what
+
+
+def _traits(parts: Sequence[Part]) -> Iterator[str]:
+    for config, traits in {part.config: part.traits for part in parts}.items():
+        told = [f"{traits.turns:,} have several turns or a system prompt"] if traits.turns else []
+        told += [f"{traits.tools:,} have tools, offered (`tools`) or called"] if traits.tools else []
+        if told:
+            yield f"Of the rows of `{config}`, {' and '.join(told)}."
+
+
+def _languages(facts: Facts) -> Iterator[str]:
+    if facts.measured:
+        found = ", ".join(facts.languages) or "none could be told"
+        yield f"Languages, as measured on {facts.measured:,} rows spread over it: {found}."
 
 
 def _making(facts: Facts) -> Iterator[str]:
     yield "## How it was made"
     yield (
-        f"Generated by {_steps(facts.recipe.get('generate'))}; then curated, in this order, by "
+        f"Grown by {_steps(facts.recipe.get('generate'))}; then curated, in this order, by "
         f"{_steps(facts.recipe.get('curate'))}. The recipe with its prompts is in `manifest.json`."
     )
     if facts.thresholds:
@@ -214,7 +183,7 @@ def _judges(facts: Facts) -> Iterator[str]:
     rows = [
         (
             *(plain(one.curator), plain(one.model), f"{one.judged:,}"),
-            f"{one.agreement:.0%} of {one.n:,}" if one.agreement is not None else "not compared with people",
+            _agreement(one),
             _number(one.kappa),
             f"{one.flip_rate:.0%} of {one.compared:,}" if one.flip_rate is not None else "-",
             _number(one.length_bias),
@@ -224,10 +193,18 @@ def _judges(facts: Facts) -> Iterator[str]:
     head = ("step", "model", "judged", "agrees with people", "kappa", "flips on swap", "length bias")
     yield _table(head, rows)
     yield (
-        "Over everything that these judges judged in the store that this version is from. Kappa is Cohen's: agreement "
-        "beyond chance. Flips on swap: verdicts that changed when the two answers changed places. Length bias: "
-        "correlation of a score (or preference) with the length of the answer."
+        "Over everything that these judges judged in the store that this version is from. Agreement is over samples "
+        "that people came upon at random or leaf by leaf; where it says `not drawn`, they were chosen otherwise, such "
+        "as for being doubtful, and it tells nothing of the others. Kappa is Cohen's, over all that were compared: "
+        "agreement beyond chance. Flips on swap: verdicts that changed when the two answers changed places. Length "
+        "bias: correlation of a score (or preference) with the length of the answer."
     )
+
+
+def _agreement(one: Judge) -> str:
+    if one.drawn_agreement is not None:
+        return f"{one.drawn_agreement:.0%} of {one.drawn_n:,}"
+    return f"{one.agreement:.0%} of {one.n:,}, not drawn" if one.agreement is not None else "not compared with people"
 
 
 def _number(value: float | None) -> str:
@@ -275,7 +252,13 @@ def _one_decontamination(one: Decontamination, published: int) -> str:
 
 def _limits(facts: Facts) -> Iterator[str]:
     yield "## Limits"
-    limits = ["The texts are a model's: they may be wrong, biased or alike, also where a judge kept them."]
+    limits = list[str]()
+    if facts.found < facts.published:
+        limits.append("The texts are a model's: they may be wrong, biased or alike, also where a judge kept them.")
+    if facts.found:
+        limits.append(
+            f"Who wrote the {facts.found:,} rows that were taken in is not recorded, nor under which licence."
+        )
     if facts.judge_wrote:
         limits.append("A model judged what it had written itself; judges favour their own words.")
     if facts.judges and not any(one.n for one in facts.judges):

@@ -8,12 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from seedbed.store.selection import Traits
+
 UNKNOWN = "unknown"  # a licence that nobody has named
+_PLAIN = Traits()
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Parquet file of a tree: `size` in bytes as a file, `held` as `datasets` counts them in memory."""
+    """One Parquet file of a tree: `size` in bytes as a file, `held` as `datasets` counts them in memory.
+
+    `traits` are those of its config's rows.
+    """
 
     path: str
     config: str
@@ -22,6 +28,7 @@ class Part:
     size: int
     held: int
     sha256: str
+    traits: Traits = _PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """How far a judge can be trusted: `agreement` with people over `n` decisions, and its lean to place and length."""
+    """How far a judge can be trusted: `agreement` with people over `n` decisions, and its lean to place and length.
+
+    `drawn_agreement` is over those `drawn_n` of them that were no choice of doubtful samples.
+    """
 
     curator: str
     model: str
@@ -73,6 +83,8 @@ class Judge:
     compared: int
     flip_rate: float | None
     length_bias: float | None
+    drawn_n: int = 0
+    drawn_agreement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,11 @@ class Decontamination:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A version, as it is to be published in `repo`. `judge_wrote` is true where a model judged its own words."""
+    """A version, as it is to be published in `repo`. `judge_wrote` is true where a model judged its own words.
+
+    `measured` is how many rows told the languages, 0 where they were given. `found` of the rows were taken in as they
+    were; models made the others.
+    """
 
     repo: str
     license: str
@@ -129,3 +145,5 @@ class Facts:
     decontamination: tuple[Decontamination, ...]
     kinds: frozenset[str]
     seedbed: str
+    measured: int = 0
+    found: int = 0

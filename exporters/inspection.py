@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from exporters import card, manifest
 from exporters.facts import Part
+from exporters.forms import FORMS
 from exporters.tree import LINEAGE, schema_of_config
 from exporters.trl_rows import read_by_trl
 from seedbed.credentials import ESCAPE, SECRET_TEXT, secrets_in, spellings
@@ -65,7 +67,8 @@ def inspect(folder: Path, parts: Sequence[Part], known_secrets: Sequence[str] = 
                 problems += _told(loaded, (config, split), marked, what)
         notes = [f"loaded with datasets: {len(loaded)} splits, {sum(part.rows for part in parts):,} rows"]
         trained = {key: rows for key, rows in loaded.items() if key[0] != LINEAGE}
-        found, note = read_by_trl({f"{config}/{split}": _spread(rows) for (config, split), rows in trained.items()})
+        read = {f"{config}/{split}": _spread(rows) for (config, split), rows in trained.items() if _of_trl(config)}
+        found, note = read_by_trl(read)
     return Inspection((*problems, *found), (*notes, note))
 
 
@@ -83,12 +86,13 @@ def _load(folder: Path, parts: Sequence[Part], cache: Path) -> Splits:
 def _counts(loaded: Splits, parts: Sequence[Part]) -> Iterator[str]:
     from datasets import Features
 
+    traits = {part.config: part.traits for part in parts}
     for config, split in sorted({(part.config, part.split) for part in parts} | loaded.keys()):
         wanted = sum(part.rows for part in parts if (part.config, part.split) == (config, split))
         rows = loaded.get((config, split))
         if rows is None or rows.num_rows != wanted:
             yield f"{config}/{split}: {rows.num_rows if rows else 'no'} rows were loaded, the store has {wanted}"
-        elif rows.features != Features.from_arrow_schema(schema_of_config(config)):
+        elif rows.features != Features.from_arrow_schema(schema_of_config(config, traits[config])):
             yield f"{config}/{split}: the columns were loaded as {rows.features}"
 
 
@@ -128,7 +132,9 @@ def _suspicious(texts: pa.Array, known: Sequence[str]) -> bool:
 
 def _strings(column: pa.Array) -> Iterator[pa.Array]:
     """The texts of a column, however deep in lists and structs."""
-    if pa.types.is_string(column.type):
+    if isinstance(column.type, pa.BaseExtensionType):  # JSON
+        yield column.storage
+    elif pa.types.is_string(column.type):
         yield column
     elif pa.types.is_list(column.type):
         yield from _strings(column.flatten())
@@ -137,18 +143,21 @@ def _strings(column: pa.Array) -> Iterator[pa.Array]:
             yield from _strings(part)
 
 
+def _of_trl(config: str) -> bool:
+    return FORMS[config].conversational
+
+
 def _unusable(rows: Dataset) -> Iterator[int]:
     """Rows that TRL would train on without a word: an empty text, or a pair of the same answer."""
     start = 0
     for batch in rows.data.table.to_batches(max_chunksize=_BATCH):
-        contents = {}
-        for name, turns in zip(batch.schema.names, batch.columns, strict=True):
-            contents[name] = pc.struct_field(pc.list_flatten(turns), "content")
-            empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(contents[name])), 0)
-            yield from (start + at for at in pc.list_parent_indices(turns).filter(empty).to_pylist())
-        if "chosen" in contents:  # one turn each, so that the texts stand row by row
-            same = pc.indices_nonzero(pc.equal(contents["chosen"], contents["rejected"]))
-            yield from (start + at for at in same.to_pylist())
+        said = dict(_said(batch))
+        for at, texts in said.values():
+            empty = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
+            yield from (start + n for n in at.filter(empty).to_pylist())
+        if "chosen" in said:  # one turn each, so that the texts stand row by row
+            same = pc.indices_nonzero(pc.equal(said["chosen"][1], said["rejected"][1]))
+            yield from (start + n for n in same.to_pylist())
         start += batch.num_rows
 
 
@@ -156,14 +165,28 @@ def _reasoning(rows: Dataset) -> Iterator[int]:
     """Rows with marks of a model's reasoning: a trainer would teach a model to write them."""
     start = 0
     for batch in rows.data.table.to_batches(max_chunksize=_BATCH):
-        for turns in batch.columns:
-            texts = pc.struct_field(pc.list_flatten(turns), "content")
+        for _, (at, texts) in _said(batch):
             hits = pc.indices_nonzero(pc.match_substring_regex(texts, REASONING.pattern, ignore_case=True))
-            at = pc.list_parent_indices(turns).take(hits).to_pylist()
-            yield from (
-                start + n for n, text in zip(at, texts.take(hits).to_pylist(), strict=True) if has_reasoning_mark(text)
-            )
+            found = zip(at.take(hits).to_pylist(), texts.take(hits).to_pylist(), strict=True)
+            yield from (start + n for n, text in found if has_reasoning_mark(text))
         start += batch.num_rows
+
+
+def _said(batch: pa.RecordBatch) -> Iterator[tuple[str, tuple[pa.Array, pa.Array]]]:
+    """By column that holds texts or turns: the row of each of them, and what it says; a call of a tool says itself."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if pa.types.is_string(column.type):
+            yield name, (pa.array(range(batch.num_rows)), column)
+        elif pa.types.is_list(column.type) and name != "tools":
+            turns = pc.list_flatten(column)
+            loose = isinstance(turns.type, pa.BaseExtensionType)
+            texts = pa.array(map(_text, turns.storage.to_pylist())) if loose else pc.struct_field(turns, "content")
+            yield name, (pc.list_parent_indices(column), texts)
+
+
+def _text(turn: str) -> str:
+    told = orjson.loads(turn)
+    return str(told["content"] or told.get("tool_calls") or "")
 
 
 def _told(loaded: Splits, where: tuple[str, str], rows: Sequence[int], what: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from exporters.tree import DATA, sha256_of
 
 FILE = "manifest.json"
 FORMAT = "seedbed-tree-1"
+_NOT_TOLD = ("held", "traits")  # of a file: what only this machine counts, and what its columns tell
 _DATA_FILE = re.compile(rf"{DATA}/[a-z-]+/[a-z]+-\d{{5}}-of-\d{{5}}\.parquet")
 
 
@@ -46,7 +47,7 @@ class Manifest:
 
 def write_manifest(facts: Facts, parts: Sequence[Part], folder: Path) -> None:
     """Write the manifest of a folder whose other files are there."""
-    files = [{name: value for name, value in asdict(part).items() if name != "held"} for part in parts]
+    files = [{name: value for name, value in asdict(part).items() if name not in _NOT_TOLD} for part in parts]
     told = {
         "format": FORMAT,
         "seedbed": facts.seedbed,

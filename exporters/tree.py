@@ -24,59 +24,80 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from exporters.facts import Part
-from exporters.formats import row_of, schema_of
+from exporters.files import as_table, schema_of
+from exporters.forms import Columns, Row, Unfit, columns_of, row_of
+from seedbed.conversation_json import content_of
 from seedbed.errors import InputError
+from seedbed.kinds import KINDS
+from seedbed.store.selection import Traits
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetWriter
 
 LINEAGE = "lineage"
 DATA = "data"
-TEXTS = ("question", "context", "answer", "rejected")
+TEXTS = ("question", "context", "answer", "rejected", "rest")
 PLAIN = ("sample_id", "run_id", "leaf", "method", "kind", "model", "review")
 
 _GROUP = 1000  # rows of a row group
 _GROUP_BYTES = 32 << 20  # of text in a row group; the viewer refuses groups of about 300 MB in memory
 _SHARD_BYTES = 500_000_000  # of a file
+_PLAIN_CHATS: Mapping[str, Traits] = {}
 
 
-def lineage_schema() -> pa.Schema:
-    """The lineage config's columns in Arrow, with the features of `datasets` in it."""
-    from datasets import Features, List, Value
-
-    score = {name: Value("string") for name in ("step", "curator", "judge")}
-    score |= {name: Value("float64") for name in ("score", "threshold")}
-    columns = {"config": Value("string"), "row": Value("int64"), **{name: Value("string") for name in PLAIN}}
-    schema: pa.Schema = Features({**columns, "scores": List(score)}).arrow_schema
-    return schema
+def columns_of_config(config: str, traits: Traits) -> Columns:
+    """The columns of any config of a tree whose rows have these traits."""
+    if config != LINEAGE:
+        return columns_of(config, traits)
+    return {"config": "text", "row": "number", **dict.fromkeys(PLAIN, "text"), "scores": "scores"}
 
 
-def schema_of_config(config: str) -> pa.Schema:
-    """The columns of any config of a tree."""
-    return lineage_schema() if config == LINEAGE else schema_of(config)
+def schema_of_config(config: str, traits: Traits) -> pa.Schema:
+    """These columns in Arrow, with the features of `datasets` in it."""
+    return schema_of(columns_of_config(config, traits), loose=bool(traits.tools))
+
+
+def config_of(kind: str, form: str) -> str:
+    """Where rows of a kind go, if chats go as `form`: each kind that this is no form of has its usual one."""
+    return form if form in KINDS[kind].forms else KINDS[kind].forms[0]
 
 
 def write_data(
-    samples: Iterable[pa.Table], form: str, folder: Path, shard_bytes: int = _SHARD_BYTES
+    samples: Iterable[pa.Table],
+    form: str,
+    folder: Path,
+    shard_bytes: int = _SHARD_BYTES,
+    traits: Mapping[str, Traits] = _PLAIN_CHATS,
 ) -> tuple[Part, ...]:
-    """Write the samples under `data/` of a folder, pairs as `preference` and all others as `form`.
+    """Write the samples under `data/` of a folder, chats as `form` and all other kinds as their usual one.
 
-    Each table has the texts, `PLAIN`, `scores` and `split`. Files come back by config (the lineage last), split and
-    number; there are none if there is no sample.
+    Each table has the texts, `PLAIN`, `scores` and `split`; `traits` are those of all rows, by kind. Files come back by
+    config (the lineage last), split and number; there are none if there is no sample.
+
+    Raises:
+        InputError: a row cannot be held by its form; the message names it.
     """
     splits: dict[tuple[str, str], _Split] = {}
 
     def of(config: str, split: str) -> _Split:
         if (config, split) not in splits:
-            splits[config, split] = _Split(folder, config, split, shard_bytes)
+            mine = Traits.of(one for kind, one in traits.items() if config_of(kind, form) == config)
+            splits[config, split] = _Split(folder, config, split, shard_bytes, mine)
         return splits[config, split]
 
     for sample in _samples(samples):
-        config = "preference" if sample["kind"] == "preference" else form
+        config = config_of(sample["kind"], form)
         rows, lineage = of(config, sample["split"]), of(LINEAGE, sample["split"])
         origin = {name: sample[name] for name in (*PLAIN, "scores")}
+        try:
+            row = row_of(content_of(sample), config)
+        except Unfit as why:
+            raise InputError(
+                f"sample {sample['sample_id']} cannot be published as {config}: it has {why}. Drop it in a review, "
+                "then `seedbed refilter`, and publish the new version"
+            ) from why
         lineage.add({"config": config, "row": rows.rows, **origin}, 0)
-        rows.add(row_of(sample, config), sum(len(sample[name] or "") for name in TEXTS))
+        rows.add(row, sum(len(sample.get(name) or "") for name in TEXTS))
     parts = [part for split in splits.values() for part in split.close()]
     return tuple(
         sorted(parts, key=lambda part: (part.config == LINEAGE, part.config, part.split != "train", part.path))
@@ -152,17 +173,19 @@ class _Shard:
 class _Split:
     """One split of one config: the file that is open, and the rows that wait for their row group to be full."""
 
-    def __init__(self, folder: Path, config: str, split: str, shard_bytes: int) -> None:
+    def __init__(self, folder: Path, config: str, split: str, shard_bytes: int, traits: Traits) -> None:
         self.config, self.split, self.rows = config, split, 0
         self._folder, self._shard_bytes = folder / DATA / config, shard_bytes
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._schema = schema_of_config(config)
-        self._waiting: list[Mapping[str, object]] = []
+        self._traits = traits
+        self._columns, self._loose = columns_of_config(config, traits), bool(traits.tools)
+        self._schema = schema_of(self._columns, self._loose)
+        self._waiting: list[Row] = []
         self._bytes = 0
         self._done: list[_Shard] = []
         self._open: _Shard | None = None
 
-    def add(self, row: Mapping[str, object], weight: int) -> None:
+    def add(self, row: Row, weight: int) -> None:
         """Take a row whose texts have `weight` characters."""
         self._waiting.append(row)
         self._bytes += weight
@@ -186,11 +209,12 @@ class _Split:
                 size=path.stat().st_size,
                 held=shard.held,
                 sha256=sha256_of(path),
+                traits=self._traits,
             )
 
     def _write_group(self) -> None:
         shard = self._open = self._open or self._new_shard()
-        table = pa.Table.from_pylist(self._waiting, schema=self._schema)
+        table = as_table(self._waiting, self._columns, self._loose)
         shard.writer.write_table(table, row_group_size=table.num_rows)
         shard.rows += table.num_rows
         shard.held += table.nbytes

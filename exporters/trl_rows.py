@@ -45,13 +45,14 @@ def _misread(row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> str:
     if not trl.is_conversational(row):
         return "TRL takes a row for plain text, not for a conversation"
     if "chosen" in row:
+        pair = {name: row[name] for name in ("prompt", "chosen", "rejected")}
         whole = {side: row["prompt"] + row[side] for side in ("chosen", "rejected")}
-        if trl.maybe_extract_prompt(row) != row or trl.extract_prompt(whole) != row:
+        if trl.maybe_extract_prompt(pair) != pair or trl.extract_prompt(whole) != pair:
             return "TRL finds another prompt in a pair than the one that it has"
     read = trl.maybe_apply_chat_template(row, tokenizer)
     if "messages" in row:
         return "" if read["text"] == _rendered(row["messages"]) else "TRL renders a chat otherwise than it stands"
-    for side in sorted(row.keys() - {"prompt"}):
+    for side in sorted(row.keys() & {"completion", "chosen", "rejected"}):
         if read["prompt"] + read[side] != _rendered(row["prompt"] + row[side]):
             return f"TRL renders {side} otherwise than it stands"
     return ""

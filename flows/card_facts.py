@@ -13,6 +13,7 @@ from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from exporters.facts import UNKNOWN, Decontamination, Facts, Judge, Leaf, LeftOut, People, Teacher
+from flows.languages import measured
 from flows.publication import Publication
 from seedbed.engines.smollm2 import NAME as EMBEDDED
 from seedbed.store import Store
@@ -35,10 +36,13 @@ def facts_of(store: Store, version: str, publication: Publication) -> Facts:
     """Everything that is told of a version. Raises InputError through the store where there is none."""
     told: Row = origin(store, version)
     [people] = told["people"]
+    given = publication.language
+    checked = {code for step in told["recipe_json"]["curate"] for code in step["options"].get("languages", ())}
+    languages, looked_at = (given, 0) if given else measured(store, version, people["published"], checked)
     return Facts(
         repo=publication.repo,
         license=publication.license,
-        languages=publication.language,
+        languages=languages,
         pretty_name=publication.pretty_name or version,
         version=version,
         parent=told["parent"],
@@ -59,6 +63,8 @@ def facts_of(store: Store, version: str, publication: Publication) -> Facts:
         decontamination=_decontamination(told["recipe_json"], told["checked"], told["found"]),
         kinds=frozenset(told["kinds"]),
         seedbed=installed("seedbed"),
+        measured=looked_at,
+        found=told["found_rows"],
     )
 
 
@@ -111,7 +117,14 @@ def _leaf(row: Row) -> Leaf:
 
 def _judge(row: Row) -> Judge:
     rates = {name: row[name] for name in ("curator", "judged", "agreement", "kappa", "flip_rate", "length_bias")}
-    return Judge(model=last_part(row["model"]), n=row["agreement_n"] or 0, compared=row["compared"] or 0, **rates)
+    return Judge(
+        model=last_part(row["model"]),
+        n=row["agreement_n"] or 0,
+        compared=row["compared"] or 0,
+        drawn_n=row["drawn_n"] or 0,
+        drawn_agreement=row["drawn_agreement"],
+        **rates,
+    )
 
 
 def _decontamination(recipe: Row, checked: Sequence[Row], found: Sequence[Row]) -> tuple[Decontamination, ...]:

@@ -4,45 +4,52 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from flows.terminal import HOME, Home, Json, as_utf8, console, here, open_store, print_json, program, say
+from seedbed.kinds import FORMS
 
 NAME = "A version, or a recipe or run (its latest version); the beginning of a version or run will do."
+Split = Literal["train", "test", "all"]
+Passages = Literal["prompt", "left-out"]
 Name = Annotated[str, typer.Argument(help=NAME, callback=as_utf8)]
 
 
 def export(
     name: Name,
-    path: Annotated[Path, typer.Argument(help="The file to write: .jsonl or .parquet.")],
-    form: Annotated[str, typer.Option(help="messages, prompt-completion or preference, as TRL reads them.")] = "",
+    path: Annotated[Path, typer.Argument(help="The file to write: .jsonl, .parquet or, for spreadsheets, .csv.")],
+    form: Annotated[str, typer.Option(help=f"One of {', '.join(FORMS)}; the usual one if left out.")] = "",
+    leaf: Annotated[str, typer.Option(help="Only rows of this leaf of the taxonomy, and of what is under it.")] = "",
+    where: Annotated[str, typer.Option(help="Only rows of which this SQL condition holds, such as critique > 4.")] = "",
+    split: Annotated[
+        Split | None, typer.Option(help="Only one side, or all in one file. Left out, held-out rows go beside FILE.")
+    ] = None,
+    held_out: Annotated[float, typer.Option(help="Share held out for tests.", min=0, max=1)] = 0.1,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="The form's columns only: no id, leaf, scores and so on.")
+    ] = False,
+    reasoning: Annotated[
+        bool, typer.Option("--reasoning", help="With the reasoning of models, where there is any.")
+    ] = False,
+    passages: Annotated[
+        Passages, typer.Option(help="Whether the texts that questions are about stand in the prompt.")
+    ] = "prompt",
     home: Home = HOME,
 ) -> None:
     """Write a version's samples for a trainer, in its order: the same version gives the same bytes.
 
-    A run that has not ended has no version; what it has kept so far is written then.
+    The held-out rows go to a second file: rows.test.jsonl beside rows.jsonl. A run that has not ended has no version;
+    what it has kept so far is written then.
     """
-    from exporters.formats import export as write
-    from exporters.formats import without_keys
-    from flows.keys import keys_in_use
-    from flows.show_versions import kept_of
-    from seedbed.errors import InputError
+    from flows.export import Asked
+    from flows.export import export as write
+    from seedbed.store.selection import Only
 
-    store = open_store(home)
-    kept = kept_of(store, name)
-    form = form or kept.form
-    try:
-        rows = write(without_keys(kept.batches, keys_in_use(store)), path, form)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    except OSError as error:
-        why = f"cannot write {path}: {error.strerror}"
-        raise InputError(
-            f"{why}. Name a file in a folder that is there, has room, and that you may write in"
-        ) from error
-    say(f"{rows:,} rows of {kept.what} in {path}{kept.rest(form)}")
+    only, in_prompt = Only(leaf.strip("/"), where), passages == "prompt"
+    asked = Asked(form, split or "apart", only, held_out, bare, reasoning, in_prompt)
+    say(write(open_store(home), name, path, asked))
 
 
 def versions(home: Home = HOME, as_json: Json = False) -> None:

@@ -38,13 +38,16 @@ class Publication(Frozen):
         default="", description="The data's licence by its short name on the Hub. There is no default: say which."
     )
     language: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = Field(
-        default=("en",), description="Languages of the texts, as ISO codes."
+        default=(), description="Languages of the texts, as ISO codes; left out, they are measured."
     )
     pretty_name: str = Field(default="", max_length=100, description="The card's title; else the version's name.")
     form: Literal["messages", "prompt-completion"] = Field(
-        default="messages", description="Columns of the samples that are no pairs; pairs are always `preference`."
+        default="messages",
+        description="Columns of chats; pairs are always `preference`, and other kinds have their own.",
     )
-    held_out: float = Field(default=0.1, ge=0, le=0.5, description="Share of the prompts in the split `test`.")
+    held_out: float = Field(
+        default=0.1, ge=0, le=0.5, description="Share in the split `test`, by what the rows are about."
+    )
     public: bool = Field(default=False, description="Whether everybody may see it; a new repository is private else.")
     model_licences: dict[str, str] = Field(
         default={}, description="Licences of models, where the recipe did not name them: model: licence."

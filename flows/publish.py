@@ -28,6 +28,7 @@ from seedbed.errors import InputError
 from seedbed.options_file import read_options_file
 from seedbed.store import Store
 from seedbed.store.provenance import published_batches
+from seedbed.store.selection import traits_of
 from seedbed.store.versions import find_version
 
 TREES = "trees"  # where trees are built, in the home folder
@@ -88,7 +89,8 @@ def build(store: Store, name: str, folder: Path | None, publication: Publication
         raise InputError(f"{folder} is there and holds no tree of Seedbed's: name a new folder with --out")
     facts = facts_of(store, version, publication)
     with appearing(folder, {*there.files, manifest.FILE} if there else ()) as part:
-        parts = write_data(published_batches(store, version, publication.held_out), publication.form, part)
+        batches = published_batches(store, version, publication.held_out)
+        parts = write_data(batches, publication.form, part, traits=traits_of(store, version))
         if not parts:
             raise InputError(f"{version} has no sample to publish; `seedbed versions` lists what there is")
         (part / card.FILE).write_text(card.write_card(facts, parts), encoding="utf-8")

@@ -169,7 +169,7 @@ async def _candidates(
         EngineError: a model failed.
     """
     found = _recorded(unit, options)
-    if len(found) < options.candidates:
+    if len(found) < 2:
         found = _different([*found, *await _written(content, writers, options, unit.draw, len(found))])
     if len(found) < 2:
         told = "\n".join([_place_in_file(unit, options), *(candidate.text for candidate in found)])

@@ -60,9 +60,7 @@ _CHATS = ("messages", "openai", "prompt-completion", "standard", "sharegpt", "al
 KINDS: dict[str, Kind] = {
     "instruction": Kind("a request and its answer", forms=_CHATS, objectives=("sft",)),
     "knowledge": Kind("a question on a text, and its answer from that text", forms=_CHATS, objectives=("sft",)),
-    "dialogue": Kind(
-        "a conversation: several turns, or a system prompt, or tools", forms=_CHATS[:5], objectives=("sft",)
-    ),
+    "dialogue": Kind("a conversation: several turns, or a system prompt, or tools", forms=_CHATS, objectives=("sft",)),
     "preference": Kind(
         "two answers to one request, of which one is better",
         needs=("answer", "second"),
@@ -83,6 +81,7 @@ KINDS: dict[str, Kind] = {
 }
 PAIRS = tuple(name for name, kind in KINDS.items() if kind.pair)
 TWOFOLD = tuple(name for name, kind in KINDS.items() if kind.second)
+FORMS = tuple(dict.fromkeys(form for kind in KINDS.values() for form in kind.forms))
 EVERY_DECISION = tuple(dict.fromkeys(decision for kind in KINDS.values() for decision in kind.decisions))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from flows.export import kept_of
 from flows.show import life
-from flows.show_versions import kept_of
 from seedbed.errors import InputError
 from seedbed.store.runs import find_run
 from seedbed.store.versions import find_version, refilter

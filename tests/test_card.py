@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from huggingface_hub import DatasetCard
@@ -16,6 +17,7 @@ from flows.publication import Publication
 from seedbed.engines import ModelCard
 from seedbed.engines.smollm2 import NAME as EMBEDDED
 from seedbed.records import Revision, Verdict
+from seedbed.store import Store
 from seedbed.store.reviews import Event, record
 from seedbed.store.versions import refilter
 from tests.grown import JUDGE, PASSED, RECIPE, WRITER, Row, pairs, rows, sample, scored, stored
@@ -106,7 +108,7 @@ def test_its_figures_are_the_stores(tmp_path):
     assert poems[:8] == ["writing/poems", "skills", "8", "4", "2", "1", "1", "6"]
     assert "2 of 2 leaves lack 9 rows" in section(card, "Coverage")
     critique = next(row for row in table(section(card, "Judges")) if row[0] == "critique")
-    assert critique[:5] == ["critique", "judge-70b", "11", "75% of 4", "0.50"]
+    assert critique[:5] == ["critique", "judge-70b", "11", "75% of 4, not drawn", "0.50"]
     preferences = next(row for row in table(section(card, "Judges")) if row[0] == "preferences")
     assert preferences[5] == "0% of 2", "flips on swap"
     people = section(card, "People")
@@ -237,3 +239,65 @@ def test_a_recipe_in_public_keeps_its_prompts_and_loses_its_places():
     assert public_recipe({"a": [{"base_url": "http://x", "p": prompt, "d": "C:\\data\\x.md", "n": 3}]}) == {
         "a": [{"p": prompt, "d": "x.md", "n": 3}]
     }
+
+
+# What is measured and never a default
+
+
+def told_of(store: Store, **terms: object) -> tuple[dict[str, Any], str]:
+    """The front matter and the card of desk-v1."""
+    found = facts_of(store, "desk-v1", TERMS.model_copy(update=terms))
+    card = write_card(found, PARTS)
+    return DatasetCard(card).data.to_dict(), card
+
+
+GOOD = (PASSED, scored(4.5))
+ZH = ("怎样防止蚂蚁进厨房", "用醋擦掉它们的路线。再把裂缝封好。")  # too short for the detector, which says Japanese
+EN = ("How do I take the scale out of a kettle?", "Boil equal parts of water and vinegar in it, and rinse it twice.")
+
+
+@pytest.mark.parametrize(
+    ("texts", "languages"),
+    [([ZH] * 3, ["zh"]), ([EN] * 3, ["en"]), ([EN] * 4 + [ZH] * 2, ["en", "zh"]), ([("1+1?", "2")] * 3, None)],
+)
+def test_its_languages_are_those_of_the_rows_and_none_where_they_cannot_be_told(tmp_path, texts, languages):
+    made: list[Row] = [(sample(n, question=q, answer=a), GOOD) for n, (q, a) in enumerate(texts)]
+    front, card = told_of(stored(tmp_path / "home", made))
+    assert front.get("language") == languages
+    told = ", ".join(languages or []) or "none could be told"
+    assert f"Languages, as measured on {len(texts)} rows spread over it: {told}." in card
+
+
+def test_a_language_that_few_rows_are_in_is_not_one_of_the_data_sets_and_the_users_word_goes_before(tmp_path):
+    made: list[Row] = [(sample(n, question=EN[0], answer=EN[1]), GOOD) for n in range(60)]
+    store = stored(tmp_path / "home", [*made, (sample(60, question=ZH[0], answer=ZH[1]), GOOD)])
+    assert told_of(store)[0]["language"] == ["en"]
+    front, card = told_of(store, language=("de",))
+    assert front["language"] == ["de"] and "as measured" not in card
+
+
+def test_rows_that_were_taken_in_are_not_called_synthetic(tmp_path):
+    store = stored(tmp_path / "home", rows(5))
+    with store.writing() as db:
+        db.execute("UPDATE base.samples SET method = 'rows', model = ''")
+    front, card = told_of(store)
+    assert "synthetic" not in front["tags"] and front["annotations_creators"] == ["found"]
+    assert "source_datasets" not in front and "The texts are a model's" not in card
+    assert "Who wrote the 5 rows that were taken in is not recorded" in card
+    with store.writing() as db:
+        db.execute("UPDATE base.samples SET method = 'skills' WHERE ordinal = 0")
+    front, card = told_of(store)
+    assert "synthetic" in front["tags"] and front["annotations_creators"] == ["machine-generated", "found"]
+    assert "5 samples, of which 4 were taken in as they were, the 1 others are synthetic" in card
+
+
+def test_agreement_is_over_samples_that_were_drawn_where_there_are_some(tmp_path):
+    made = [*rows(6), *[(sample(6 + n, status="dropped", step="critique", reason="low"), (PASSED, scored(2.0)))
+                        for n in range(2)]]  # fmt: skip
+    store = stored(tmp_path / "home", made)
+    for n in range(4):
+        record(store, "anna", Event("run1", f"{n:020d}", "drop", queue_order="disagreement"))
+    assert next(iter(table(section(told_of(store)[1], "Judges"))))[3] == "0% of 4, not drawn"
+    for n, action in ((4, "keep"), (5, "keep"), (6, "keep"), (7, "drop")):
+        record(store, "anna", Event("run1", f"{n:020d}", action, queue_order="random"))
+    assert next(iter(table(section(told_of(store)[1], "Judges"))))[3] == "75% of 4"

@@ -44,7 +44,8 @@ def test_an_edit_that_a_gate_turns_down_stays_out_and_another_edit_of_it_goes_in
 def test_an_edit_is_compared_with_the_benchmarks_of_its_run_also_when_nobody_can_any_more(tmp_path):
     (tmp_path / "bench.jsonl").write_text(json.dumps({"question": BENCHMARK}) + "\n")
     write(tmp_path, [chat(n) for n in (111, 222)])
-    home, gates = tmp_path / "home", [{"decontaminate": {"against": ["bench.jsonl"]}}]
+    home = tmp_path / "home"
+    gates: list[object] = [{"decontaminate": {"against": ["bench.jsonl"]}}]
     assert facts("run", own(tmp_path, gates), home=home)["run"]["kept"] == 2
     edit(home, "111", answer=f"Here is one. {BENCHMARK}")
     kept, step, reason = version(home)[f"Here is one. {BENCHMARK}"]

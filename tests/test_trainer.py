@@ -175,8 +175,8 @@ def test_on_another_version_nothing_is_measured_whose_prompt_was_trained_on(plac
     home = shutil.copytree(place / "home", place / "two")
     grown(home, other, "other")
     found = told(seedbed("evaluate", place / "home/adapters/toy-v2-dpo", "other", "--json", home=home))
-    assert found["version"] == "other-v1" and found["seen"] > 0 and found["rows"] > 5
-    assert found["rows"] + found["seen"] in range(8, 31), "a fifth of its prompts"
+    assert found["version"] == "other-v1" and found["seen"] == 0, "a prompt is on the same side in every version"
+    assert found["rows"] in range(8, 31), "a fifth of its prompts"
 
 
 def test_sft_makes_held_out_answers_likelier_and_is_what_answers_are_trained_by(place):

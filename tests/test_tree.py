@@ -9,20 +9,24 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from exporters.formats import rows_of
+from exporters.forms import row_of
 from exporters.inspection import inspect
-from exporters.tree import appearing, write_data
+from exporters.tree import appearing, config_of, write_data
 from exporters.trl_rows import read_by_trl
 from flows.publication import Publication
 from flows.publish import build
+from seedbed.conversation import Content, Response, Turn
+from seedbed.conversation_json import content_of
 from seedbed.errors import InputError
 from seedbed.records import Sample
 from seedbed.store.provenance import published_batches
 from seedbed.store.reviews import Event, record
 from seedbed.store.versions import refilter, version_batches
-from tests.grown import pairs, rows, sample, scored, stored
+from tests.grown import PASSED, Row, pairs, rows, sample, scored, stored
+from tests.test_forms_out import CALLED, LONG
 
 TURNS = [{"role": "user", "content": "Question?"}, {"role": "assistant", "content": "Answer."}]
+GOOD = (PASSED, scored(4.5))
 TERMS = Publication(license="cc-by-4.0", model_licences={"other-3b": "mit"})
 
 
@@ -65,10 +69,56 @@ def test_datasets_loads_exactly_the_versions_rows_in_every_config_and_split(stor
     for config in (form, "preference"):
         loaded = load(tmp_path / "tree", config, tmp_path / "cache")
         for split in ("train", "test"):
-            wanted = rows_of([table.filter(pa.compute.equal(table["split"], split))], config)
-            assert loaded[split].to_list() == list(wanted) and loaded[split].num_rows
+            mine = [row for row in table.to_pylist() if row["split"] == split]
+            wanted = [row_of(content_of(row), config) for row in mine if config_of(row["kind"], form) == config]
+            assert loaded[split].to_list() == wanted and wanted
             told = [file.rows for file in built.files if file.path.startswith(f"data/{config}/{split}-")]
             assert told == [loaded[split].num_rows]
+
+
+def test_conversations_with_tools_and_every_kind_go_to_a_config_of_their_own_and_are_told_truly(tmp_path):
+    dialogues = [LONG, CALLED, LONG, CALLED]
+    made: list[Row] = [(sample(n, kind="dialogue").model_copy(update={"content": one.alone()}), GOOD)
+            for n, one in enumerate(dialogues)]  # fmt: skip
+    made += [(sample(9, kind="labelled").model_copy(update={"content": LONG.alone()}), GOOD)]
+    made += [(sample(10, kind="correction", rejected="Better."), GOOD), *pairs(20, 2), (sample(30), GOOD)]
+    store = stored(tmp_path / "home", made)
+    built = build(store, "desk", tmp_path / "tree", TERMS.model_copy(update={"held_out": 0}))
+    assert built.problems == ()
+    loaded = {name: load(tmp_path / "tree", name, tmp_path / "cache")["train"]
+              for name in ("messages", "kto", "correction", "preference")}  # fmt: skip
+    assert [row["messages"] for row in loaded["messages"]][:4] == [row_of(one.alone(), "messages")["messages"]
+                                                                   for one in dialogues]  # fmt: skip
+    assert loaded["messages"][1]["tools"] == list(CALLED.tools) and loaded["messages"][0]["tools"] is None
+    assert loaded["kto"][0] == row_of(LONG.alone(), "kto") and loaded["correction"][0]["corrected"] == "Better."
+    assert set(loaded["preference"].column_names) == {"prompt", "chosen", "rejected"}, "no tools where no row has any"
+    told = "Of the rows of `messages`, 4 have several turns or a system prompt and 2 have tools, offered (`tools`)"
+    assert told in built.card and "chats of one turn" not in built.card
+
+
+def test_a_row_that_its_form_cannot_hold_is_named_and_nothing_is_built(tmp_path):
+    long = sample(0, kind="correction").model_copy(update={"content": LONG})
+    store = stored(tmp_path / "home", [(long, GOOD), *rows(2)[1:]])
+    with pytest.raises(InputError, match=f"sample {0:020d} cannot be published as correction: it has several turns"):
+        build(store, "desk", tmp_path / "tree", TERMS)
+    assert not (tmp_path / "tree").exists()
+
+
+def test_a_secret_or_an_empty_answer_in_a_conversation_with_tools_is_found(tmp_path):
+    key = "ghp_" + "0123456789abcdefghijABCDEFGHIJ456789"
+    leaking = Content.of([*CALLED.turns[:2], Turn("tool", f"token {key}", name="weather")], [Response("So.")])
+    empty = Content.of(CALLED.turns, [Response(" ")], CALLED.tools)
+    thinking = Content.of(CALLED.turns, [Response("<think>hm</think> So.")], CALLED.tools)
+    made = [(sample(n, kind="dialogue").model_copy(update={"content": one}), GOOD)
+            for n, one in enumerate((leaking, empty, thinking, CALLED.alone()))]  # fmt: skip
+    store = stored(tmp_path / "home", made)
+    with store.writing() as db:
+        db.execute("UPDATE base.version_rows SET kept = true, place = 9 WHERE NOT kept")
+    problems = build(store, "desk", tmp_path / "tree", TERMS.model_copy(update={"held_out": 0})).problems
+    wanted = ("hold what looks like a secret", "have an empty text", "hold marks of a model's reasoning")
+    found = {what: [one for one in problems if what in one] for what in wanted}
+    assert all(f"1 samples {what}" in found[what][0] and f"{n:020d}" in found[what][0] for n, what in enumerate(wanted))
+    assert len(problems) == 3
 
 
 def test_lineage_tells_where_every_row_comes_from(store, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from exporters.formats import export
+from flows.export import Asked, export
 from seedbed.store import Store
 from seedbed.store.filters import STATES, Filter
 from seedbed.store.leases import drawn_order
@@ -325,8 +325,10 @@ def test_publish_makes_compares_and_hands_out_versions(store, tmp_path):
     assert "dropped by people" in shown(app) and dropped.sample_id in shown(app)
     from ui.publish import _file
 
-    export(version_batches(store, first), tmp_path / "by-hand.jsonl", "messages")
-    assert _file(store, first, "messages", "jsonl") == (tmp_path / "by-hand.jsonl").read_bytes()
+    by_hand = tmp_path / "by-hand.jsonl"
+    for side in ("all", "train"):
+        export(store, first, by_hand, Asked(sides=side))
+        assert _file(store, first, "messages", ".jsonl", side) == by_hand.read_bytes()
     ran(next(button for button in app.button if button.label == "Make a version").click())
     assert "Nothing changed" in shown(app)
 

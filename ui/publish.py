@@ -7,23 +7,25 @@ import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import orjson
 import streamlit as st
 
-from exporters.formats import FORMATS, export, without_keys
+from exporters.formats import WRITERS, forms_of
 from flows.edits import check_edits
-from flows.keys import keys_in_use
+from flows.export import Asked, export
 from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
 from seedbed.store.difference import count_difference, page_of_difference
 from seedbed.store.tallies import Row, contents, steps_with_threshold, versions
-from seedbed.store.versions import refilter, version_batches
+from seedbed.store.versions import least_share, refilter
 from ui import desk, hub
 from ui.safe import draw, line, literal, table
 
+Side = Literal["all", "train", "test"]
 SHOWN = 50
-SUFFIXES = ("jsonl", "parquet")
+ROWS: dict[Side, str] = {"all": "all", "train": "to train on", "test": "held out"}
 MADE = "made version"  # in the session
 
 
@@ -87,35 +89,32 @@ def _when(row: Row) -> str:
 
 def _download(store: Store, version: str) -> None:
     st.header("Take it away")
-    kinds = {str(row["kind"]) for row in contents(store, version)}
-    fitting = [form for form in FORMATS if (form == "preference" and "preference" in kinds) or _chats(form, kinds)]
-    if not fitting:
+    kinds = dict.fromkeys(str(row["kind"]) for row in contents(store, version))
+    if not kinds:
         draw(line("The version holds no sample, so there is nothing to take away."))
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        form = st.selectbox("Format", fitting, key="form", width=260)
-        suffix = st.selectbox("File", SUFFIXES, key="suffix", width=160)
+        form = st.selectbox("Format", forms_of(kinds, ".jsonl"), key="form", width=260)
+        fitting = [suffix for suffix in WRITERS if form in forms_of(kinds, suffix)]
+        suffix = st.selectbox("File", fitting, key="suffix", width=160)
+        sides = tuple(ROWS) if least_share(store, version) <= Asked().held_out else ("all",)  # none is empty
+        side = st.selectbox("Rows", sides, key="side", width=160, format_func=lambda name: ROWS[name])
         st.download_button(
             "Download",
-            lambda: _file(store, version, form, suffix),
-            f"{version}.{suffix}",
+            lambda: _file(store, version, form, suffix, side),
+            f"{version}{suffix}",
             on_click="ignore",
             key="file",
         )
     draw(line("The same version always gives the same bytes. On the command line:"))
-    command = f"seedbed export {shlex.quote(version)} {shlex.quote(version)}.{suffix} --form {form}{desk.there()}"
-    st.code(command, language=None, wrap_lines=True)
+    words = ["seedbed", "export", version, f"{version}{suffix}", "--form", form, "--split", side]
+    st.code(shlex.join(words) + desk.there(), language=None, wrap_lines=True)
 
 
-def _chats(form: str, kinds: set[str]) -> bool:
-    return form != "preference" and bool(kinds - {"preference"})
-
-
-def _file(store: Store, version: str, form: str, suffix: str) -> bytes:
+def _file(store: Store, version: str, form: str, suffix: str, side: Side) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"version.{suffix}"
-        batches = without_keys(version_batches(store, version), keys_in_use(store))
-        export(batches, path, form)
+        path = Path(folder) / f"version{suffix}"
+        export(store, version, path, Asked(form=form, sides=side))
         return path.read_bytes()
 
 

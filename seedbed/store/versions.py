@@ -17,13 +17,17 @@ import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
-from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, PEOPLE, folded
+from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, METHOD, PEOPLE
 from seedbed.store.difference import IN_ORDER
 from seedbed.store.order_schema import NEXT_ENTRY
 from seedbed.store.runs import beginning
+from seedbed.store.selection import DRAW, Only, least_share, places
 from seedbed.store.store import Store
 
 Scope = Sequence[tuple[str, str, str]]  # (run, method, leaf)
+
+__all__ = ["Only", "diff", "find_version", "freeze", "least_share", "refilter", "version_batches"]
+_ALL = Only()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +41,21 @@ class Version:
 
 
 # Where a version's samples lie in the table, and which of them are held out: 17 bytes a row, read once.
-# Prompts that differ in case and white space only are one, as they are for whoever trains (`Row.prompt_hash`).
-_PROMPT = "concat_ws(' ', coalesce(r.content->>'context', s.context), coalesce(r.content->>'question', s.question))"
 INDEX = f"""
-WITH mine AS (
-    SELECT place, s.rowid AS lies, leaf, md5({folded(f"lower({_PROMPT})")}) AS prompt
-    FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id) WHERE version = $version AND kept),
-numbered AS (SELECT prompt, row_number() OVER (ORDER BY min(leaf), prompt) AS n FROM mine GROUP BY prompt)
-SELECT place, lies, floor(n * $share + 0.5) > floor((n - 1) * $share + 0.5) AS held_out
-FROM mine JOIN numbered USING (prompt) ORDER BY place
+SELECT place, s.rowid AS lies, {DRAW} < $share AS held_out
+FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id)
+WHERE version = $version AND kept AND ($leaf = '' OR leaf = $leaf OR starts_with(leaf, $leaf || '/')) ORDER BY place
 """
 
 # A version's order is about the table's: the bounds on `rowid` spare DuckDB all texts but the batch's own.
-BATCH = """
-SELECT run_id, sample_id, kind, method, leaf, model, coalesce(r.content->>'context', s.context) AS context,
-       coalesce(r.content->>'question', s.question) AS question, coalesce(r.content->>'answer', s.answer) AS answer,
-       coalesce(r.content->>'rejected', s.rejected) AS rejected, s.rest, s.parents, s.source
+BATCH = f"""
+SELECT place, run_id, sample_id, kind, {METHOD} AS method, leaf, model, s.parents, s.source, s.rest,
+       coalesce(r.content->>'context', s.context) AS context, coalesce(r.content->>'question', s.question) AS question,
+       coalesce(r.content->>'answer', s.answer) AS answer, coalesce(r.content->>'rejected', s.rejected) AS rejected
 FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id)
-WHERE version = $version AND kept AND place BETWEEN $first AND $last AND s.rowid BETWEEN $low AND $high ORDER BY place
+WHERE version = $version AND kept AND place BETWEEN $first AND $last AND s.rowid BETWEEN $low AND $high
 """
+AMONG = "AND place IN (SELECT unnest($places::BIGINT[]))"  # dearer, so only where some places between are not wanted
 
 
 def freeze(store: Store, run_id: str, scope: Scope) -> Version:
@@ -114,29 +114,42 @@ def find_version(store: Store, name: str) -> str:
     raise InputError(f"no version, recipe or run with a version is called {name!r} in {store.home}. There are: {known}")
 
 
-def version_batches(store: Store, version: str, rows: int = 4096, held_out: float = 0.1) -> Iterator[pa.Table]:
+def version_batches(
+    store: Store, version: str, rows: int = 4096, held_out: float = 0.1, only: Only = _ALL
+) -> Iterator[pa.Table]:
     """The samples of a version in its order, as frozen, `rows` at a time, each read in a unit of its own.
 
-    Column `split` says `test` of a share `held_out` of the prompts, spread over the leaves by their size (stratified,
-    systematic), and `train` of the others. Rows of one prompt stay together, and the same version is always cut alike.
+    Column `split` says `test` of a share `held_out` of what the rows are about, and `train` of the others: always the
+    same for the same row, in whatever version (see `selection`).
+
+    Raises:
+        InputError: a damaged store has lost rows of it, or the condition of `only` is none.
     """
-    index = store.query(INDEX, {"version": version, "share": held_out})
-    _check_whole(store, version, index.num_rows)
+    _check_whole(store, version)
+    index = store.query(INDEX, {"version": version, "share": held_out, "leaf": only.leaf})
+    if only.where:
+        index = index.filter(pc.is_in(index["place"], places(store, version, only.where)))
     for start in range(0, index.num_rows, rows):
         part = index.slice(start, rows)
-        places, lies = part["place"].to_pylist(), part["lies"].to_pylist()
-        bounds = {"first": places[0], "last": places[-1], "low": min(lies), "high": max(lies)}
-        batch = store.query(BATCH, {"version": version, **bounds})
+        wanted, lies = part["place"].to_pylist(), part["lies"].to_pylist()
+        bounds = {"first": wanted[0], "last": wanted[-1], "low": min(lies), "high": max(lies)}
+        gaps = wanted[-1] - wanted[0] >= len(wanted)
+        among, more = (AMONG, {"places": wanted}) if gaps else ("", {})
+        batch = store.query(f"{BATCH} {among} ORDER BY place", {"version": version, **bounds, **more})
         yield batch.append_column("split", pc.if_else(part["held_out"], "test", "train"))
 
 
-def _check_whole(store: Store, version: str, rows: int) -> None:
+def _check_whole(store: Store, version: str) -> None:
     """A version whose rows a damaged store has lost must not pass for itself. Raises InputError."""
-    [row] = store.rows("SELECT count(*) AS n FROM base.version_rows WHERE version = ? AND kept", [version])
-    if lost := int(str(row["n"])) - rows:
+    [row] = store.rows(
+        "SELECT count(*) AS n, count(*) - count(s.sample_id) AS lost FROM base.version_rows "
+        "LEFT JOIN base.samples s USING (run_id, sample_id) WHERE version = ? AND kept",
+        [version],
+    )
+    if row["lost"]:
         raise InputError(
-            f"{lost} of the {row['n']} rows of {version} were lost with a damaged store. Run its recipe again, which "
-            f"makes them from the recorded calls, or make a version of what is left: seedbed refilter {version}"
+            f"{row['lost']} of the {row['n']} rows of {version} were lost with a damaged store. Run its recipe again, "
+            f"which makes them from the recorded calls, or make a version of what is left: seedbed refilter {version}"
         )
 
 

@@ -130,7 +130,7 @@ def test_a_home_on_a_read_only_file_system_can_be_read(tmp_path, mounted, locks)
         ("versions",),
         ("why", "00000000000000000007"),
         ("sql", "SELECT count(*) AS n FROM samples"),
-        ("export", "desk", tmp_path / "rows.jsonl"),
+        ("export", "desk", tmp_path / "rows.jsonl", "--split", "all"),
     ):
         done = mounted(*command)
         assert done.returncode == 0, (command, done.stderr)
