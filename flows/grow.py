@@ -104,6 +104,7 @@ class Growth:
         under_way = asyncio.Semaphore(self._under_way)
         before: asyncio.Future[None] = _nothing_before()
         tasks: list[asyncio.Task[None]] = []
+        halted = False
         for one in slices:
             if one.number in done:
                 continue
@@ -112,7 +113,7 @@ class Growth:
                 break
             selected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             if isinstance(one.part, RowsOf) and one.part.at_once:
-                if self._ledger.stop_reason:  # nothing in such a shard asks whether to stop
+                if halted := bool(self._ledger.stop_reason):  # nothing in such a shard asks whether to stop
                     break
                 work = self._taken_in(one, one.part, await one.part.raws(one.at, one.n), before, selected)
             else:
@@ -124,7 +125,7 @@ class Growth:
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         await self._ledger.flush()
         _raise_first(ended)
-        if self._ledger.stop_reason:
+        if halted:
             raise Stopped(self._ledger.stop_reason)
 
     async def _shard(self, shard: Shard, before: asyncio.Future[None], selected: asyncio.Future[None]) -> None:
