@@ -50,7 +50,8 @@ def _texts(recipe: Recipe, leaves: Iterable[Leaf]) -> Iterator[tuple[str, str]]:
         yield from ((f"{leaf.path}, {document.name}", document.text) for document in leaf.documents)
         yield from ((leaf.path, "\n".join((seed.question, seed.answer, seed.context))) for seed in leaf.seeds)
         for asked in leaf.requests:
-            yield leaf.path, "\n".join((asked.question, asked.context, *(answer.text for answer in asked.answers)))
+            texts = (*asked.content.texts(), *(answer.text for answer in asked.answers))
+            yield leaf.path, "\n".join(texts)
 
 
 def _names(recipe: Mapping[str, Any]) -> Iterator[str]:

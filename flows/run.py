@@ -82,7 +82,7 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
     leaves = read_taxonomy(recipe.taxonomy) if recipe.taxonomy else ()
     for step in recipe.generate:
         if requests := getattr(step.options, "requests", None):
-            found = read_requests(path.parent / requests)
+            found = read_requests(requests, path.parent)
             leaves += (Leaf(path=f"requests/{requests}", kind="requests", seeds=(), requests=found),)
         opens = known.generators[step.name].source
         if opens and (source := opens(step.options, path.parent)):

@@ -35,6 +35,7 @@ class Understood:
     source: str
     revision: str
     leaf: str = ""
+    left_out: tuple[str, ...] = ()
     rows: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     leaves: Counter[str] = field(default_factory=Counter)
@@ -56,7 +57,8 @@ class Understood:
             for reason, one in self.misfits.items()
         ]
         counts: Row = {"rows": self.rows, "fit": self.fit, "kinds": dict(self.kinds), "leaves": dict(self.leaves)}
-        return {"from": self.source, "revision": self.revision, **counts, "misfits": odd}
+        told: Row = {"from": self.source, "revision": self.revision, "left_out": list(self.left_out)}
+        return {**told, **counts, "misfits": odd}
 
 
 def sources_of(recipe: Recipe, leaves: tuple[Leaf, ...], methods: Methods) -> list[Plot]:
@@ -74,7 +76,7 @@ def understood(plot: Plot) -> Understood:
     """Read a source to its end."""
     source = plot.leaf.source
     column = getattr(plot.options, "leaf", None) or ""
-    found = Understood(source.name, source.revision, column) if source else Understood("", "")
+    found = Understood(source.name, source.revision, column, source.left_out) if source else Understood("", "")
     for raw, draft in _read(plot):
         found.rows += 1
         if isinstance(draft, Draft):
@@ -106,6 +108,8 @@ def show(console: Screen, found: Understood) -> None:
     more = len(found.leaves) - len(leaves)
     if leaves:
         console.print(f"leaves: {', '.join(leaves)}{f' and {more:,} more' if more > 0 else ''}")
+    if found.left_out:
+        console.print(f"not read, for they hold no rows: {', '.join(found.left_out)}")
     if found.leaf and found.leaves.keys() == {UNASSIGNED}:
         console.print(f"no row says anything in the column {found.leaf}, which was to name its leaf", style="bold")
     for reason, odd in sorted(found.misfits.items(), key=lambda item: -item[1].n):

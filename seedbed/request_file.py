@@ -29,15 +29,19 @@ class _Gathered:
     size: int = 0  # characters of text
 
 
-def read_requests(path: Path) -> tuple[Request, ...]:
-    """The requests of a file, or of a folder of files, in their order, each once.
+def read_requests(named: str | Path, folder: Path | None = None) -> tuple[Request, ...]:
+    """The requests of a file, a folder of files or a data set of the Hub, in their order, each once.
+
+    `named` is a path from `folder`, or a path by itself.
 
     Raises:
         BadInput: there is no such file, it cannot be read, or a row holds no request; the row is named.
     """
     gathered = _Gathered()
-    for raw in open_source(path.name, path.parent).rows():
-        place = str(path.parent / raw.file)
+    path = Path(named)
+    spec, base = (str(named), folder) if folder else (path.name, path.parent)
+    for raw in open_source(spec, base).rows():
+        place = str(base / raw.file)
         try:
             _gather(_asked_in(raw), raw.line, gathered)
         except Misfit as misfit:
@@ -49,7 +53,7 @@ def read_requests(path: Path) -> tuple[Request, ...]:
     if gathered.problems:
         raise BadInput(*gathered.problems)
     if not gathered.requests:
-        raise BadInput(Problem(str(path), 0, "no requests in it: it has no row", "Give it a row for each request"))
+        raise BadInput(Problem(str(named), 0, "no requests in it: it has no row", "Give it a row for each request"))
     return tuple(replace(asked, answers=tuple(answers)) for asked, answers in gathered.requests.values())
 
 

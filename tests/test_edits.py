@@ -6,8 +6,11 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+from seedbed.conversation import Response
+from seedbed.conversation_json import content_of
 from seedbed.store import Store
 from seedbed.store.reviews import Event, record
+from seedbed.store.versions import version_batches
 from tests.asked import sql
 from tests.test_rows import chat, own, write
 from tests.test_run import facts, seedbed
@@ -67,3 +70,21 @@ def test_an_edit_that_was_undone_leaves_the_row_as_it_was(tmp_path):
     with closing(Store(home)) as store:
         undo(store, "anna")
     assert [kept for kept, *_ in version(home).values()] == [True]
+
+
+def test_an_edited_answer_leaves_the_reasoning_of_the_one_before_it_behind(tmp_path):
+    turns = [
+        {"role": "user", "content": "Why is 111 so well liked by people?"},
+        {"role": "assistant", "content": "Because it is a palindrome.", "reasoning_content": "It reads alike."},
+    ]
+    write(tmp_path, [{"messages": turns, "topic": "a"}])
+    home = tmp_path / "home"
+    facts("run", own(tmp_path, ["rules"]), home=home)
+    with closing(Store(home)) as store:
+        [before] = [row for batch in version_batches(store, "own-v1") for row in batch.to_pylist()]
+    assert content_of(before).responses[0].reasoning == "It reads alike."
+    edit(home, "111", answer="It is three ones, like fence posts in a row.")
+    version(home)
+    with closing(Store(home)) as store:
+        [after] = [row for batch in version_batches(store, "own-v2") for row in batch.to_pylist()]
+    assert content_of(after).responses[0] == Response("It is three ones, like fence posts in a row.")

@@ -306,3 +306,28 @@ def test_values_that_are_nested_without_end_are_a_misfit(depth, column):
     assert (
         misfit({"messages": [ASKED, {**SAID, "tool_calls": [call]}]}).reason == "messages is nested more than 100 deep"
     )
+
+
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [("user", "Why?"), ("assistant", "Because.")],
+        [("system", "Be kind."), ("user", "Why?"), ("assistant", "Because.")],
+        [("user", "Why?"), ("assistant", "<think>Hm.</think>Because.")],
+        [("user", " "), ("assistant", "Because.")],
+        [("user", "Why?"), ("assistant", "Weil. Ä")],
+        [("assistant", "Hello"), ("user", "Why?"), ("assistant", "Because.")],
+    ],
+)
+def test_a_plain_chat_is_read_as_the_long_way_reads_it(turns):
+    row = {"messages": [{"role": role, "content": words} for role, words in turns]}
+    long_way = {**row, "source": "x"}
+    try:
+        found = understand(long_way)
+    except Misfit as misfit:
+        with pytest.raises(Misfit, match=misfit.reason):
+            understand(row)
+        return
+    plain = understand(row)
+    assert plain.kind == found.kind and plain.content.turns == found.content.turns
+    assert plain.content.responses == found.content.responses and not plain.content.facts

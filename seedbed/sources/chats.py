@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from seedbed.conversation import ToolCall, Turn
+from seedbed.conversation import Content, Rest, ToolCall, Turn
 from seedbed.nested import MOST_DEPTH, is_deep
 from seedbed.reasoning import parted
 from seedbed.sources.misfit import Misfit
@@ -39,6 +39,7 @@ _UNDERSTOOD = {
 }
 
 Extras = dict[str, object]
+_PLAIN = ("system", "user", "assistant")
 
 
 class Chats:
@@ -88,6 +89,30 @@ class Chats:
         if more:
             self.extras[str(n)] = shallow(more, column)
         return turn
+
+
+def plain_chat(value: object) -> Content | None:
+    """A request and its answer, perhaps after a system prompt, in nothing but words; None for any other chat.
+
+    As most are: it is what the long way gives, in a quarter of the time.
+    """
+    if type(value) is not list or not 2 <= len(value) <= 3:
+        return None
+    said = list[str]()
+    for turn, role in zip(value, _PLAIN[-len(value) :], strict=True):
+        if type(turn) is not dict or len(turn) != 2 or turn.get("role") != role:
+            return None
+        words = turn.get("content")
+        if type(words) is not str:
+            return None
+        said.append(words)
+    asked, answer = said[-2], said[-1]
+    if "<" in answer or "[" in answer or not (answer.isascii() and asked.strip() and answer.strip()):
+        return None
+    if answer.startswith("analysis"):
+        return None
+    rest = Rest(before=(Turn("system", said[0]),)) if len(said) == 3 else None
+    return Content(asked, answer, "", "", rest)
 
 
 def reasoning_apart(text: str) -> tuple[str, str]:

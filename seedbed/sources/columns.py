@@ -49,6 +49,11 @@ class Columns(Frozen):
     kind: str | None = Field(default=None, description=f"Kind of the rows: {', '.join(KINDS)}. Left out, by content.")
 
     @cached_property
+    def odd(self) -> bool:
+        """Whether anything is said that a plain chat is not read by."""
+        return bool(self.contents or self.roles or self.kind or self.author or self.id or self.leaves)
+
+    @cached_property
     def contents(self) -> dict[str, str]:
         """The columns of contents that are given, by our names for them."""
         return {name: path for name in CONTENTS if (path := getattr(self, name)) is not None}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from seedbed.conversation import Content, Response, Rest, Turn
 from seedbed.kinds import KINDS
-from seedbed.sources.chats import Chats, reasoning_apart, shallow, tools_in
+from seedbed.sources.chats import Chats, plain_chat, reasoning_apart, shallow, tools_in
 from seedbed.sources.columns import Columns, contents_of, leaf_of, truth, value_at
 from seedbed.sources.misfit import Misfit
 from seedbed.sources.raw import Row
@@ -72,6 +72,9 @@ def understand(
     Raises:
         Misfit: it is none of the forms, or lacks what its kind needs (with `answers_optional`, the request only).
     """
+    if (plain := plain_chat(row.get("messages"))) and not (row.keys() - {"messages", columns.leaf} or columns.odd):
+        told_leaf = leaf_of(row, columns)
+        return Understood(plain, "instruction" if plain.rest is None else "dialogue", told_leaf, "", "")
     mapped = contents_of(row, columns)
     seen = row if mapped is None else mapped[0]
     form, chats = _form_of(seen), Chats(columns.roles)

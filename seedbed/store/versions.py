@@ -47,9 +47,18 @@ FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id)
 WHERE version = $version AND kept AND ($leaf = '' OR leaf = $leaf OR starts_with(leaf, $leaf || '/')) ORDER BY place
 """
 
+# Reasoning and calls of tools were of the answer as it was made: an edit is without them, a pair that was turned round
+# has them turned.
+REST = """
+CASE WHEN s.rest IS NULL OR coalesce(r.content->>'answer', r.content->>'rejected') IS NULL THEN s.rest
+     WHEN (r.content->>'answer') = s.rejected AND (r.content->>'rejected') = s.answer
+         THEN CASE WHEN (s.rest->'responses') IS NULL THEN s.rest ELSE json_merge_patch(s.rest, json_object('responses',
+             json_array(coalesce(s.rest->'$.responses[1]', '{}'), s.rest->'$.responses[0]')))::VARCHAR END
+     ELSE nullif(json_merge_patch(s.rest, '{"responses": null}')::VARCHAR, '{}') END
+"""
 # A version's order is about the table's: the bounds on `rowid` spare DuckDB all texts but the batch's own.
 BATCH = f"""
-SELECT place, run_id, sample_id, kind, {METHOD} AS method, leaf, model, s.parents, s.source, s.rest,
+SELECT place, run_id, sample_id, kind, {METHOD} AS method, leaf, model, s.parents, s.source, {REST} AS rest,
        coalesce(r.content->>'context', s.context) AS context, coalesce(r.content->>'question', s.question) AS question,
        coalesce(r.content->>'answer', s.answer) AS answer, coalesce(r.content->>'rejected', s.rejected) AS rejected
 FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id)
