@@ -289,15 +289,52 @@ def language_of(text: str) -> str:
 
 
 _ENGLISH = frozenset(
-    ("the", "and", "of", "to", "is", "are", "was", "in", "that", "it", "for", "you", "with", "this", "be", "as", "on")
-    + ("have", "not", "can", "from", "or", "what", "how", "a", "an", "by", "at", "which")
+    ("the", "and", "of", "to", "is", "are", "was", "were", "in", "that", "it", "for", "you", "with", "this", "these")
+    + (
+        "be",
+        "as",
+        "on",
+        "have",
+        "has",
+        "not",
+        "can",
+        "from",
+        "or",
+        "what",
+        "how",
+        "a",
+        "an",
+        "by",
+        "at",
+        "which",
+        "who",
+    )
+    + (
+        "why",
+        "i",
+        "my",
+        "me",
+        "your",
+        "do",
+        "does",
+        "will",
+        "would",
+        "if",
+        "when",
+        "there",
+        "their",
+        "they",
+        "we",
+        "he",
+    )
+    + ("she", "his", "her", "had", "but", "so", "all", "one", "about", "give", "write", "please", "some", "more")
 )
 _PLAINLY = 4  # different words of these at a text's opening, and it is English without a model
 
 
 def _foreign(text: str, languages: tuple[str, ...]) -> str:
     """The language of a text that is surely none of these; a suspect is read further, for it may only quote."""
-    if "en" in languages and len(_ENGLISH.intersection(text[: 2 * _LOOK].lower().split())) >= _PLAINLY:
+    if "en" in languages and len(_ENGLISH.intersection(text[: 3 * _LOOK].lower().split())) >= _PLAINLY:
         return ""
     for letters in (_LOOK, _SECOND_LOOK):
         found = _language(text, letters)

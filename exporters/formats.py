@@ -11,6 +11,7 @@ import os
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,10 +243,20 @@ def _rows(batches: Iterable[pa.Table], manner: Manner, written: Written) -> Iter
 
 def _samples(batches: Iterable[pa.Table], bare: bool) -> Iterator[dict[str, Any]]:
     wanted = (*_TEXTS, "kind", "split", *(() if bare else (*_ORIGIN.values(), "parents", "scores")))
-    for batch in batches:
+    for batch in _ahead(batches):
         found = batch.select([name for name in dict.fromkeys(wanted) if name in batch.column_names])
         for start in range(0, found.num_rows, _ROWS):
             yield from found.slice(start, _ROWS).to_pylist()
+
+
+def _ahead(batches: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same, each read by a thread while the one before it is written."""
+    reading = iter(batches)
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, reading, None)
+        while (batch := following.result()) is not None:
+            following = thread.submit(next, reading, None)
+            yield batch
 
 
 def _lineage(sample: Mapping[str, Any]) -> Row:

@@ -16,7 +16,7 @@ def folded(text: str) -> bytes:
     """The text folded."""
     if not text.isascii():
         return " ".join(nfkc(text).casefold().split()).encode("utf-8", "surrogatepass")
-    found = text.encode().translate(_FOLD).strip(b" ")
+    found = text.replace("\n\n", "\n").encode().translate(_FOLD).strip(b" ")  # where most double spaces come from
     while b"  " in found:
         found = found.replace(b"  ", b" ")
     return found

@@ -26,6 +26,6 @@ _CODE = re.compile(r"```.*?(?:```|\Z)|``[^\n]*?``|`[^`\n]*`", re.DOTALL)
 
 def has_reasoning_mark(text: str) -> bool:
     """Whether a mark of a model's reasoning stands in a text, code aside."""
-    if not any(sign in text for sign in ">]▷〉"):
+    if ">" not in text and "]" not in text and (text.isascii() or ("▷" not in text and "〉" not in text)):
         return False
     return bool(REASONING.search(text) and REASONING.search(_CODE.sub(" ", text)))

@@ -24,6 +24,7 @@ from seedbed.store.runs import beginning
 from seedbed.store.selection import DRAW, Only, least_share, places
 from seedbed.store.store import Store
 
+MANY_ROWS = "RESET threads"  # what is written here is no small append
 Scope = Sequence[tuple[str, str, str]]  # (run, method, leaf)
 
 __all__ = ["Only", "diff", "find_version", "freeze", "least_share", "refilter", "version_batches"]
@@ -74,6 +75,7 @@ def freeze(store: Store, run_id: str, scope: Scope) -> Version:
     """
     runs, methods, leaves = map(list, zip(*scope, strict=True))
     with store.writing() as db:
+        db.execute(MANY_ROWS)
         db.execute(CANDIDATES + FROM_SCOPE, {"runs": runs, "methods": methods, "leaves": leaves})
         return _latest_if_same(db, run_id) or _make(db, run_id, {}, "")
 
@@ -102,6 +104,7 @@ def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Versio
             raise InputError(f"{step}={cut} is no threshold: give a finite number, such as 3.5")
     cuts = {**orjson.loads(str(row["thresholds"])), **thresholds}
     with store.writing() as db:
+        db.execute(MANY_ROWS)
         db.execute(CANDIDATES + FROM_PARENT, {"parent": parent})
         return _make(db, str(row["run_id"]), cuts, parent)
 
@@ -124,7 +127,7 @@ def find_version(store: Store, name: str) -> str:
 
 
 def version_batches(
-    store: Store, version: str, rows: int = 4096, held_out: float = 0.1, only: Only = _ALL
+    store: Store, version: str, rows: int = 16_384, held_out: float = 0.1, only: Only = _ALL
 ) -> Iterator[pa.Table]:
     """The samples of a version in its order, as frozen, `rows` at a time, each read in a unit of its own.
 
