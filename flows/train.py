@@ -18,7 +18,7 @@ from seedbed import private
 from seedbed.errors import InputError
 from seedbed.kinds import KINDS
 from seedbed.store import Store
-from seedbed.store.versions import find_version, version_batches
+from seedbed.store.versions import find_version, least_share, version_batches
 from trainer.manifest import HELD_OUT, TRAIN, Manifest, Origin, Used, hash_of, read_manifest, read_used
 from trainer.options import RATES, Objective, Training
 from trainer.pretrained import locate
@@ -64,7 +64,9 @@ def train(store: Store, name: str, training: Training, out: Path | None, tell: T
         rows, made = folder / "rows.parquet", folder / "adapter"
         _write(version_batches(store, version, held_out=training.held_out), rows)
         check_installed()
-        enough(fit_by_text(read_rows(rows), training), training)  # before a minute of imports
+        fitting = [kind for kind, one in KINDS.items() if training.objective in one.objectives]
+        least = least_share(store, version, fitting)
+        enough(fit_by_text(read_rows(rows), training), training, least)  # before a minute of imports
         run_apart(Train(rows=rows, training=training, origin=_origin(store, version), adapter=made), folder, tell)
         adapter = _settle(made, wanted)
     return Trained(adapter, read_manifest(adapter))

@@ -143,14 +143,17 @@ def fit_by_text(rows: Iterable[Row], training: Training) -> Fit:
     return Fit(train, held_out, refused=tuple(Refused(row.sample_id, reason) for row, reason in found if reason))
 
 
-def enough(found: Fit, training: Training) -> None:
-    """Raises InputError where nothing is left to train on, or to measure on, and says what to do."""
+def enough(found: Fit, training: Training, least: float | None = None) -> None:
+    """Raises InputError where nothing is left to train on, or to measure on, and says what to do.
+
+    `least` is the smallest share that holds a row out, where somebody knows it.
+    """
     if not found.train:
         raise InputError(f"no row is fit to train on by {training.objective}{_told(found)}. {_remedy(found, training)}")
     if not found.held_out:
         raise InputError(
             f"no row is held out to measure on, of {len(found.train)} that are fit{_told(found)}. "
-            f"Raise held_out (now {training.held_out:g}), or grow more rows"
+            f"Raise held_out (now {training.held_out:g}{f'; {least:g} holds one out' if least else ''}), or grow more rows"
         )
 
 
