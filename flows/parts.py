@@ -7,9 +7,9 @@ Duplicates are told by the owner of the run, in the plan's order, once the colum
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from curators.exact_duplicates import STEP as DUPLICATES
 from curators.exact_duplicates import ExactDuplicates, Seen, keys_of
 from flows.failures import failed
 from flows.judged import named, ruled, sample_of
-from flows.methods import Judge
+from flows.methods import Judge, Methods
 from flows.plan import JudgeStep, Plan, Plot
 from flows.progress import Failure
 from seedbed.conversation import Content
@@ -40,7 +40,7 @@ class Step(NamedTuple):
     curator: str
     options: BaseModel
 
-    def known(self, judges: dict[str, Judge]) -> JudgeStep:
+    def known(self, judges: Mapping[str, Judge]) -> JudgeStep:
         """The judge itself."""
         return JudgeStep(self.name, self.curator, judges[self.curator], self.options)
 
@@ -93,34 +93,29 @@ def job_of(plan: Plan, plot: Plot) -> Job:
     return Job(*names, plot.options, plot.leaf.path, before, behind, twins)
 
 
-def made(
-    job: Job, raws: Sequence[Raw], first: int, attempt: int, make: Callable[[Unit, BaseModel], Draft],
-    judges: dict[str, Judge],
-) -> Part:  # fmt: skip
+def made(job: Job, raws: Sequence[Raw], first: int, attempt: int, known: Methods) -> Part:
     """The rows with what is said of them, the first at position `first` of the plan."""
+    make, told = known.generators[job.generator].at_once, list[Failure]()
+    if make is None:
+        raise ValueError(f"{job.generator} asks models: its rows are not made at once")
     leaf = Leaf(job.leaf, "rows", ())
-    rows, told = [], []
-    for n, raw in enumerate(raws):
-        row, problem = _row(job, make, leaf, raw, first + n, attempt)
-        rows.append(row)
-        told += [problem] if problem else []
-    ahead = [step.known(judges) for step in job.before]
+    units = [Unit(job.recipe, job.method, leaf, raw.number, attempt, 0, parsed(raw)) for raw in raws]
+    rows = [_row(job, make, unit, told) for unit in units]
+    rows = [row._replace(position=first + n) for n, row in enumerate(rows)]
+    ahead, behind = ([step.known(known.judges) for step in side] for side in (job.before, job.behind))
     rows = [_judged(row, ahead, told) for row in rows]
-    waiting = np.array([row.sample.status == "pending" for row in rows], dtype=np.bool_)
-    pending = [row for row in rows if row.sample.status == "pending"]
-    keys = keys_of([(row.sample.kind, row.sample.content) for row in pending], job.twins.by) if job.twins else None
-    behind = [step.known(judges) for step in job.behind]
-    ended = [_judged(row._replace(verdicts=()), behind, told) for row in pending]
+    pending = [row._replace(verdicts=()) for row in rows if row.sample.status == "pending"]
+    said = [(row.sample.kind, row.sample.content) for row in pending]
+    ended = [_judged(row, behind, told) for row in pending]
     ends = iter(ended)
-    final = [next(ends) if row.sample.status == "pending" else row for row in rows]
-    samples = samples_table(job.run_id, final)
+    samples = samples_table(job.run_id, [next(ends) if row.sample.status == "pending" else row for row in rows])
     kept = pc.if_else(pc.equal(samples["status"], "pending"), "kept", samples["status"])
     part = Part(
         _replaced(samples, "status", kept),
         verdicts_table(job.run_id, rows),
         verdicts_table(job.run_id, ended),
-        waiting,
-        np.zeros(0, dtype=np.uint64) if keys is None else keys,
+        np.array([row.sample.status == "pending" for row in rows], dtype=np.bool_),
+        keys_of(said, job.twins.by) if job.twins else np.zeros(0, dtype=np.uint64),
     )
     for failure in told:
         part.failures[failure.step, failure.why] += 1
@@ -128,17 +123,16 @@ def made(
     return part
 
 
-def _row(
-    job: Job, make: Callable[[Unit, BaseModel], Draft], leaf: Leaf, raw: Raw, position: int, attempt: int
-) -> tuple[Judged, Failure | None]:
-    unit = Unit(job.recipe, job.method, leaf, raw.number, attempt, 0, parsed(raw))
+def _row(job: Job, make: Callable[[Unit, Any], Draft], unit: Unit, told: list[Failure]) -> Judged:
+    """A unit's row as its generator understands it, or failed."""
     try:
         draft = make(unit, job.options)
     except Exception as error:  # whatever it is, it is this row's
-        row = Judged(position, sample_of(unit, Draft(Content(), "instruction"), ""), ())
-        sample, told = failed(row.sample, unit.method, error, leaf)
-        return row._replace(sample=sample), told
-    return ruled(Judged(position, sample_of(unit, draft, ""), ()), draft.verdicts), None
+        row = Judged(0, sample_of(unit, Draft(Content(), "instruction"), ""), ())
+        sample, failure = failed(row.sample, unit.method, error, unit.leaf)
+        told.append(failure)
+        return row._replace(sample=sample)
+    return ruled(Judged(0, sample_of(unit, draft, ""), ()), draft.verdicts)
 
 
 def _judged(row: Judged, judges: Sequence[JudgeStep], told: list[Failure]) -> Judged:

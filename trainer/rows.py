@@ -151,9 +151,10 @@ def enough(found: Fit, training: Training, least: float | None = None) -> None:
     if not found.train:
         raise InputError(f"no row is fit to train on by {training.objective}{_told(found)}. {_remedy(found, training)}")
     if not found.held_out:
+        known = f"; {least:g} holds one out" if least else ""
         raise InputError(
             f"no row is held out to measure on, of {len(found.train)} that are fit{_told(found)}. "
-            f"Raise held_out (now {training.held_out:g}{f'; {least:g} holds one out' if least else ''}), or grow more rows"
+            f"Raise held_out (now {training.held_out:g}{known}), or grow more rows"
         )
 
 

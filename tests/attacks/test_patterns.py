@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from curators import rules
+from curators import languages, rules
 from curators.critique import CritiquePrompts
 from curators.debate import MOST_QUOTES, UNREAD, checked
 from curators.decontaminate import _words
@@ -137,7 +137,7 @@ WORK: dict[str, Callable[[str], object]] = {
     "an argument about the text": lambda text: checked(
         text, Content(question=text, answer=text, context=text), 1, "for"
     ),
-    "the language": lambda text: rules._foreign(text, ("en",)),
+    "the language": lambda text: languages.foreign(text, ("en",)),
     "words of a benchmark": _words,
     "what makes duplicates": lambda text: sample(0, question=text, context=text).text_hash,
     "a copied example": skills._folded,
