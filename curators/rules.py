@@ -265,9 +265,9 @@ def language(content: Content, options: Rules) -> str | None:
     """Another language than asked for; an answer may be in the one that its question asks for."""
     if not options.languages:
         return None
-    if found := _foreign(content.question, options.languages):
+    if found := foreign(content.question, options.languages):
         return f"question in {found}"
-    found = _foreign(content.answer, options.languages)
+    found = foreign(content.answer, options.languages)
     return f"answer in {found}" if found and not _ASKS_FOR_LANGUAGE.search(content.question) else None
 
 

@@ -34,6 +34,7 @@ READ_ONLY = "(READ_ONLY)"
 _SETTINGS = (
     "SET enable_progress_bar = false; SET autoinstall_known_extensions = false; "
     "SET wal_autocheckpoint = '4GB'; "  # the checkpoint comes once, at DETACH
+    "SET memory_limit = '512MB'; "  # what is more goes to the home's disk: rows may be many, and memory is the models'
     # Prompts begin alike: half the CPU and a quarter of the size of what DuckDB tries by itself.
     "SET force_compression = 'zstd'"
 )
