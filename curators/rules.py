@@ -13,6 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from curators.languages import foreign
 from seedbed.engines import Engines
 from seedbed.reasoning_marks import has_reasoning_mark
 from seedbed.records import Content, Frozen, Sample, Verdict
