@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from seedbed.conversation import Content, Turn
-from seedbed.messages import Messages, parsed_arguments, prompt_of, response_of
+from seedbed.messages import Messages, messages_of, parsed_arguments, prompt_of, response_of
 from seedbed.store.selection import Traits
 
 if TYPE_CHECKING:
@@ -121,12 +121,8 @@ def _messages(content: Content, reasoning: bool) -> Row:
 
 def _openai(content: Content, reasoning: bool) -> Row:
     """As `messages`, but arguments are the text of an object, as OpenAI's servers want and give them."""
-    row = _messages(content, reasoning)
-    for message in row["messages"]:
-        for call in message.get("tool_calls", ()):
-            arguments = call["function"]["arguments"]
-            call["function"]["arguments"] = arguments if isinstance(arguments, str) else _json(arguments)
-    return row
+    turns = [*content.turns, content.responses[0].turn]
+    return {"messages": messages_of(turns, reasoning, as_text=True), **_offered(content)}
 
 
 def _prompt_completion(content: Content, reasoning: bool) -> Row:

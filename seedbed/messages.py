@@ -11,14 +11,14 @@ from typing import Any
 
 import orjson
 
-from seedbed.conversation import Content, Response, ToolCall, Turn
+from seedbed.conversation import Content, Response, ToolCall, Turn, told_arguments
 
 Messages = list[dict[str, Any]]
 
 
-def messages_of(turns: Sequence[Turn], reasoning: bool = False) -> Messages:
-    """These turns, in order."""
-    return [_message(turn, reasoning) for turn in turns]
+def messages_of(turns: Sequence[Turn], reasoning: bool = False, as_text: bool = False) -> Messages:
+    """These turns, in order; `as_text`: the arguments of calls as text, as OpenAI's servers give and want them."""
+    return [_message(turn, reasoning, as_text) for turn in turns]
 
 
 def prompt_of(content: Content, reasoning: bool = False) -> Messages:
@@ -31,13 +31,13 @@ def response_of(response: Response, reasoning: bool = False) -> Messages:
     return messages_of([response.turn], reasoning)
 
 
-def _message(turn: Turn, reasoning: bool) -> dict[str, Any]:
+def _message(turn: Turn, reasoning: bool, as_text: bool) -> dict[str, Any]:
     words = f"{turn.context}\n\n{turn.content}" if turn.context else turn.content
     message: dict[str, Any] = {"role": turn.role, "content": words}
     if reasoning and turn.reasoning:
         message["reasoning_content"] = turn.reasoning
     if turn.tool_calls:
-        message["tool_calls"] = [_call(call) for call in turn.tool_calls]
+        message["tool_calls"] = [_call(call, as_text) for call in turn.tool_calls]
     if turn.name:
         message["name"] = turn.name
     if turn.tool_call_id:
@@ -45,8 +45,9 @@ def _message(turn: Turn, reasoning: bool) -> dict[str, Any]:
     return message
 
 
-def _call(call: ToolCall) -> dict[str, Any]:
-    told = {"type": "function", "function": {"name": call.name, "arguments": parsed_arguments(call.arguments)}}
+def _call(call: ToolCall, as_text: bool) -> dict[str, Any]:
+    arguments = told_arguments(call.arguments) if as_text else parsed_arguments(call.arguments)
+    told = {"type": "function", "function": {"name": call.name, "arguments": arguments}}
     return {"id": call.id, **told} if call.id else told
 
 
