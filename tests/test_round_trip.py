@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,20 +16,20 @@ from tests.test_run import facts, seedbed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TOOL = {"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}
-ASKED = [{"role": "user", "content": "Why?\n\nReally."}]
-SAID = [{"role": "assistant", "content": "Because. 中文 😀"}]
-OTHER = [{"role": "assistant", "content": "No idea."}]
-SYSTEM = [{"role": "system", "content": "Be kind."}]
-CALL = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": {"place": "harbour"}}}
+ASKED: list[dict[str, Any]] = [{"role": "user", "content": "Why?\n\nReally."}]
+SAID: list[dict[str, Any]] = [{"role": "assistant", "content": "Because. 中文 😀"}]
+OTHER: list[dict[str, Any]] = [{"role": "assistant", "content": "No idea."}]
+SYSTEM: list[dict[str, Any]] = [{"role": "system", "content": "Be kind."}]
+CALL: dict[str, Any] = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": {"place": "harbour"}}}
 AS_TEXT = {**CALL, "function": {"name": "find", "arguments": '{"place":  "harbour"}'}}
 
 
-def called(call: dict[str, object]) -> list[dict[str, object]]:
+def called(call: dict[str, Any]) -> list[dict[str, Any]]:
     result = {"role": "tool", "name": "find", "content": "Line 7", "tool_call_id": "c1"}
     return [*SYSTEM, *ASKED, {"role": "assistant", "content": "", "tool_calls": [call]}, result, *SAID]
 
 
-ROWS: list[tuple[str, dict[str, object]]] = [
+ROWS: list[tuple[str, dict[str, Any]]] = [
     ("messages", {"messages": ASKED + SAID}),
     ("messages", {"messages": SYSTEM + ASKED + SAID + ASKED + OTHER}),
     ("messages", {"messages": called(CALL), "tools": [TOOL]}),
