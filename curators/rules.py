@@ -46,7 +46,9 @@ def empty(content: Content, options: Rules) -> str | None:
     """Nothing to read: white space and invisible characters only."""
     if not _VISIBLE.search(content.question):
         return "empty question"
-    return None if _VISIBLE.search(content.answer) else "empty answer"
+    if _VISIBLE.search(content.answer) or any(one.tool_calls for one in content.responses[:1]):
+        return None
+    return "empty answer"
 
 
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
@@ -122,6 +124,12 @@ def refusal(content: Content, options: Rules) -> str | None:
     return "refusal" if _REFUSAL.match(opening.lstrip("\"'*_#>- \u201c")) else None
 
 
+def _earlier(content: Content) -> tuple[str, ...]:
+    """The words of a conversation's other turns: a trainer reads them too, and learns those of the assistant."""
+    rest = content.rest
+    return tuple(turn.content for turn in (*rest.before, *rest.after)) if rest else ()
+
+
 _SPECIAL = re.compile(
     r"<[|\uff5c][\w\u2581 -]{1,40}[|\uff5c]>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
     r"|</s><s>|\A\s*<s>|</s>\s*\Z"
@@ -134,9 +142,9 @@ _WANTS_QUESTIONS = re.compile(r"question|quiz|q&a|faq|interview|trivia|riddle|fl
 
 def role_tokens(content: Content, options: Rules) -> str | None:
     """Marks of a model's reasoning, special tokens of a chat template, or a turn under another role."""
-    if any(map(has_reasoning_mark, (content.question, content.answer, content.rejected))):
+    if any(map(has_reasoning_mark, (content.question, content.answer, content.rejected, *_earlier(content)))):
         return "reasoning marks"
-    for text in (content.question, content.answer):
+    for text in (content.question, content.answer, *_earlier(content)):
         if (">" in text or "INST]" in text) and _SPECIAL.search(text):
             return "special tokens"
         if ("Human:" in text or "Assistant:" in text) and _ROLE.search(text):
@@ -245,21 +253,18 @@ _BROKEN = re.compile(
 
 def broken_characters(content: Content, options: Rules) -> str | None:
     """Control characters, lone surrogates and what a wrong decoding leaves."""
-    for text in filter(None, (content.question, content.answer, content.context)):
+    for text in filter(None, (content.question, content.answer, content.context, *_earlier(content))):
         plain = text.replace("\n", "").isprintable() and "\ufffd" not in text
         if not plain and _BROKEN.search(text):
             return "broken characters"
     return None
 
 
-_NO_PROSE = re.compile(r"```.*?(?:```|\Z)|[\d_=+*/<>#()\[\]{}|^\\]+", re.DOTALL)
-_LETTERS = re.compile(r"(?:[^\W\d_][\W\d_]*){20}")
 _ASKS_FOR_LANGUAGE = re.compile(
     r"translat|\b(?:in|into|to|from) (?:arabic|chinese|mandarin|dutch|english|french|german|greek|hebrew"
     r"|hindi|italian|japanese|korean|latin|polish|portuguese|russian|spanish|swedish|turkish|ukrainian|vietnamese)\b",
     re.IGNORECASE,
 )
-_LOOK, _SECOND_LOOK, _SURE = 60, 600, 0.65
 
 
 def language(content: Content, options: Rules) -> str | None:

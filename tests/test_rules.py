@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import ValidationError
 
-from curators.rules import CHECKS, Rules, language, rules
+from curators.rules import CHECKS, Rules, broken_characters, empty, language, role_tokens, rules
+from seedbed.conversation import Response, ToolCall, Turn
 from seedbed.engines import Choice, Engines, ModelCard, Reply
 from seedbed.records import Content, Sample, Verdict
 
@@ -229,3 +230,15 @@ def test_the_language_check_is_silent_and_opens_no_connection():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "'answer in de'\n", "")
+
+
+def test_a_call_of_a_tool_is_an_answer_and_earlier_turns_are_read_too():
+    called = Content.of(
+        [Turn("user", "When does the next bus leave?")], [Response("", tool_calls=(ToolCall("bus", {}),))]
+    )
+    assert empty(called, Rules()) is None
+    before = [Turn("user", "Why?"), Turn("assistant", "<|im_start|>Because."), Turn("user", "And then?")]
+    spoilt = Content.of(before, [Response("Then it ends.")])
+    assert role_tokens(spoilt, Rules()) == "special tokens"
+    broken = Content.of([Turn("system", "Be\x07 kind."), Turn("user", "Why?")], [Response("It is so.")])
+    assert broken_characters(broken, Rules()) == "broken characters"
