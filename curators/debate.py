@@ -9,7 +9,7 @@ where the one-token judge is unsure, contradicts itself, or is contradicted by a
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 import orjson
 from pydantic import Field
@@ -258,7 +258,7 @@ def _case(hearing: Hearing, in_front: bool) -> Messages:
     """The debate as the judge sees it: without the source text, and with either side as A, speaking first."""
     front, behind = ("for", "against") if in_front else ("against", "for")
     turns = sorted(hearing.turns, key=lambda turn: (turn.round, turn.side != front))
-    positions, text = _positions(hearing.content), replace(hearing.content, context="").laid_out()
+    positions, text = _positions(hearing.content), hearing.content.without_passages().laid_out()
     values = {"first": positions[front], "second": positions[behind], "front": front, "text": text}
     mark = fence(text + "".join(turn.text for turn in turns))
     return render(hearing.options.prompts.rule, mark=mark, turns=tuple(turns), **values)

@@ -67,7 +67,8 @@ def _longer(text: str, limit: int) -> bool:
 
 def length(content: Content, options: Rules) -> str | None:
     """Too short or too long."""
-    if options.min_words > 1 and not _longer(content.answer, options.min_words - 1):
+    short = options.min_words > 1 and not _longer(content.answer, options.min_words - 1)
+    if short and not any(one.tool_calls for one in content.responses[:1]):
         return f"answer under {options.min_words} words"
     if _longer(content.answer, options.max_words):
         return f"answer over {options.max_words} words"
@@ -127,7 +128,11 @@ def refusal(content: Content, options: Rules) -> str | None:
 def _earlier(content: Content) -> tuple[str, ...]:
     """The words of a conversation's other turns: a trainer reads them too, and learns those of the assistant."""
     rest = content.rest
-    return tuple(turn.content for turn in (*rest.before, *rest.after)) if rest else ()
+    if rest is None:
+        return ()
+    turns = (*rest.before, *rest.after)
+    thoughts = (*(turn.reasoning for turn in turns), *(one.reasoning for one in rest.responses))
+    return (*(turn.content for turn in turns), *filter(None, thoughts))
 
 
 _SPECIAL = re.compile(
@@ -144,7 +149,7 @@ def role_tokens(content: Content, options: Rules) -> str | None:
     """Marks of a model's reasoning, special tokens of a chat template, or a turn under another role."""
     if any(map(has_reasoning_mark, (content.question, content.answer, content.rejected, *_earlier(content)))):
         return "reasoning marks"
-    for text in (content.question, content.answer, *_earlier(content)):
+    for text in (content.question, content.answer, content.rejected, *_earlier(content)):
         if (">" in text or "INST]" in text) and _SPECIAL.search(text):
             return "special tokens"
         if ("Human:" in text or "Assistant:" in text) and _ROLE.search(text):
@@ -253,7 +258,7 @@ _BROKEN = re.compile(
 
 def broken_characters(content: Content, options: Rules) -> str | None:
     """Control characters, lone surrogates and what a wrong decoding leaves."""
-    for text in filter(None, (content.question, content.answer, content.context, *_earlier(content))):
+    for text in filter(None, (content.question, content.answer, content.context, content.rejected, *_earlier(content))):
         plain = text.replace("\n", "").isprintable() and "\ufffd" not in text
         if not plain and _BROKEN.search(text):
             return "broken characters"
@@ -277,7 +282,26 @@ def language(content: Content, options: Rules) -> str | None:
     return f"answer in {found}" if found and not _ASKS_FOR_LANGUAGE.search(content.question) else None
 
 
-CHECKS = (empty, broken_characters, length, refusal, role_tokens, leaked_prompt, echo, repetition, language)
+def earlier_turns(content: Content, options: Rules) -> str | None:
+    """What an assistant said earlier is learned as its last answer is: something, no refusal, in a language kept."""
+    for turn in (*content.rest.before, *content.rest.after) if content.rest else ():
+        if turn.role != "assistant":
+            continue
+        if not turn.tool_calls and not _VISIBLE.search(turn.content):
+            return "empty answer in an earlier turn"
+        said = Content(content.question, turn.content)
+        if refusal(said, options):
+            return "refusal in an earlier turn"
+        if options.languages and (found := foreign(turn.content, options.languages)):
+            return f"earlier turn in {found}"
+    return None
+
+
+FORMAL = (empty, broken_characters, role_tokens)
+CHECKS = (
+    *(empty, broken_characters, length, refusal, role_tokens, leaked_prompt, echo, repetition, language),
+    earlier_turns,
+)
 
 
 async def rules(sample: Sample, engines: Engines, options: Rules) -> Verdict:
@@ -290,7 +314,7 @@ _PASSED = Verdict(step="rules", curator="rules", keep=True)
 
 def ruled(sample: Sample, options: Rules) -> Verdict:
     """What the checks say of a sample."""
-    for check in CHECKS:
+    for check in FORMAL if sample.content.label is False else CHECKS:  # one labelled as bad is there to be bad
         if reason := check(sample.content, options):
             return Verdict(step="rules", curator="rules", keep=False, reason=reason)
     return _PASSED

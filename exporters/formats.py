@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal, get_args
 import pyarrow as pa
 
 from exporters.files import Csv, JsonLines, Parquet, Writer
-from exporters.forms import FORMS, Columns, Row, Unfit, columns_of, row_of, without_passages
+from exporters.forms import FORMS, Columns, Row, Unfit, columns_of, row_of
 from seedbed.conversation_json import content_of
 from seedbed.credentials import holds_key
 from seedbed.kinds import KINDS
@@ -234,7 +234,7 @@ def _rows(batches: Iterable[pa.Table], manner: Manner, written: Written) -> Iter
             continue
         content = content_of(sample)
         try:
-            row = row_of(content if manner.passages else without_passages(content), manner.form, manner.reasoning)
+            row = row_of(content if manner.passages else content.without_passages(), manner.form, manner.reasoning)
         except Unfit as why:
             written.left_out[str(why)] += 1
             continue

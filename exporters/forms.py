@@ -9,7 +9,7 @@ Sources: TRL 1.16, "Dataset formats"; LLaMA-Factory 0.9, `data/README.md` and `d
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
@@ -59,15 +59,6 @@ def row_of(content: Content, form: str, reasoning: bool = False) -> Row:
         Unfit: the form cannot hold it.
     """
     return FORMS[form].row(content, reasoning)
-
-
-def without_passages(content: Content) -> Content:
-    """The same without the texts that its turns are about."""
-    rest = content.rest
-    if rest:
-        before, after = ([turn._replace(context="") for turn in turns] for turns in (rest.before, rest.after))
-        rest = replace(rest, before=tuple(before), after=tuple(after))
-    return replace(content, context="", rest=rest)
 
 
 def columns_of(form: str, traits: Traits) -> Columns:

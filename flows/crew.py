@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 from flows.methods import Methods, methods
 from flows.parts import Job, Part, made
@@ -33,7 +34,13 @@ class Crew:
         """The part that comes of these rows."""
         if self._pool is None:
             return await asyncio.to_thread(work, job, raws, first, attempt)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, job, raws, first, attempt)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, job, raws, first, attempt)
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "a process that took in rows was ended from outside, for want of memory perhaps. Nothing that was "
+                "stored is lost: the same command goes on"
+            ) from error
 
     def close(self) -> None:
         """End the processes; what they were at is not waited for."""

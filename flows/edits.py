@@ -6,17 +6,20 @@ benchmark is gone) is against the edit: nobody knows what it would have found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import orjson
 from pydantic import ValidationError
 
+from curators.exact_duplicates import STEP as DUPLICATES
+from curators.exact_duplicates import ExactDuplicates, keys_of
 from flows.methods import Methods, methods
+from flows.plan import JudgeStep
 from seedbed.conversation_json import TEXTS, content_of
 from seedbed.records import Sample
 from seedbed.store import Store
-from seedbed.store.edits import Row, judge_steps, say, unchecked
+from seedbed.store.edits import Row, say, steps_of_runs, twin_of, unchecked
 
 Against = tuple[str, str]  # the step, and its reason
 
@@ -26,24 +29,22 @@ def check_edits(store: Store) -> None:
     waiting = unchecked(store)
     if not waiting:
         return
-    steps, known = judge_steps(store), methods()
-    say(
-        store,
-        [
-            (row["run_id"], row["review_id"], not against, *(against or ("", "")))
-            for row in waiting
-            for against in [against_edit(row, [step for step in steps if step["run_id"] == row["run_id"]], known)]
-        ],
-    )
+    steps, known = steps_of_runs(store), methods()
+    found = []
+    for row in waiting:
+        mine = [step for step in steps if step["run_id"] == row["run_id"]]
+        against = next(_against(store, edited(row), str(row["run_id"]), mine, known), None)
+        found.append((row["run_id"], row["review_id"], not against, *(against or ("", ""))))
+    say(store, found)
 
 
-def against_edit(row: Row, steps: list[Row], known: Methods) -> Against | None:
-    """The first step against an edited row, and why; None where all let it pass."""
+def edited(row: Row) -> Sample:
+    """A row of the store with its edit."""
     changed = {name: str(text) for name, text in orjson.loads(str(row["edit"])).items() if name in TEXTS}
     content = content_of(row)
     if "answer" in changed:
         content = content.answered(changed.pop("answer"))
-    sample = Sample(
+    return Sample(
         sample_id=str(row["sample_id"]),
         kind=str(row["kind"]),
         method=str(row["method"]),
@@ -52,18 +53,23 @@ def against_edit(row: Row, steps: list[Row], known: Methods) -> Against | None:
         attempt=int(str(row["attempt"])),
         content=replace(content, **changed),  # type: ignore[arg-type]  # texts only
     )
-    return next(_against(sample, steps, known), None)
 
 
-def _against(sample: Sample, steps: list[Row], known: Methods) -> Iterator[Against]:
+def _against(store: Store, sample: Sample, run_id: str, steps: Sequence[Row], known: Methods) -> Iterator[Against]:
+    """What the steps that ask no model have against an edited row, in their order."""
     for step in steps:
+        name, told = str(step["step"]), str(step["options"])
         judge = known.judges.get(str(step["method"]))
-        if judge is None or judge.at_once is None:
-            continue
         try:
-            verdict = judge.at_once(sample, judge.options.model_validate_json(str(step["options"])))
+            if name == DUPLICATES:
+                options = ExactDuplicates.model_validate_json(told)
+                [key] = keys_of([(sample.kind, sample.content)], options.by).tolist()
+                if twin := twin_of(store, run_id, sample.sample_id, key):
+                    yield name, f"it says what {twin} says"
+            elif judge is not None and judge.at_once is not None:
+                taken = JudgeStep(name, str(step["method"]), judge, judge.options.model_validate_json(told))
+                verdict = judge.at_once(taken.seen(sample), taken.options)
+                if not verdict.keep:
+                    yield name, verdict.reason
         except (ValidationError, OSError) as error:
-            yield str(step["step"]), f"it cannot be looked at again: {str(error).splitlines()[-1].strip()}"
-            continue
-        if not verdict.keep:
-            yield str(step["step"]), verdict.reason
+            yield name, f"it cannot be looked at again: {str(error).splitlines()[-1].strip()}"

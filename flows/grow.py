@@ -27,6 +27,7 @@ from seedbed.conversation import Content
 from seedbed.conversation_json import content_of
 from seedbed.drafts import Unfinished
 from seedbed.engines import Engines
+from seedbed.errors import InputError
 from seedbed.ledger import Ledger, Stopped
 from seedbed.records import Draft, Sample, Unit, Verdict
 from seedbed.sources.raw import Raw
@@ -105,26 +106,32 @@ class Growth:
         before: asyncio.Future[None] = _nothing_before()
         tasks: list[asyncio.Task[None]] = []
         halted = False
-        for one in slices:
-            if one.number in done:
-                continue
-            await under_way.acquire()
-            if any(task.done() and task.exception() for task in tasks):
-                break
-            selected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if isinstance(one.part, RowsOf) and one.part.at_once:
-                if halted := bool(self._ledger.stop_reason):  # nothing in such a shard asks whether to stop
+        problem: Exception | None = None
+        try:
+            for one in slices:
+                if one.number in done:
+                    continue
+                await under_way.acquire()
+                if any(task.done() and task.exception() for task in tasks):
                     break
-                work = self._taken_in(one, one.part, await one.part.raws(one.at, one.n), before, selected)
-            else:
-                work = self._shard(Shard(one.number, one.first, await one.part.take(one.at, one.n)), before, selected)
-            task = asyncio.create_task(work)
-            task.add_done_callback(lambda _: under_way.release())
-            tasks = [t for t in tasks if not t.done() or t.exception()] + [task]
-            before = selected
+                selected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                if isinstance(one.part, RowsOf) and one.part.at_once:
+                    if halted := bool(self._ledger.stop_reason):  # nothing in such a shard asks whether to stop
+                        break
+                    work = self._taken_in(one, one.part, await one.part.raws(one.at, one.n), before, selected)
+                else:
+                    work = self._shard(
+                        Shard(one.number, one.first, await one.part.take(one.at, one.n)), before, selected
+                    )
+                task = asyncio.create_task(work)
+                task.add_done_callback(lambda _: under_way.release())
+                tasks = [t for t in tasks if not t.done() or t.exception()] + [task]
+                before = selected
+        except (InputError, OSError) as error:  # the source is gone, or other than it was
+            problem = error
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         await self._ledger.flush()
-        _raise_first(ended)
+        _raise_first([*ended, problem])
         if halted:
             raise Stopped(self._ledger.stop_reason)
 

@@ -55,7 +55,8 @@ class Judge:
     """`judge(sample, engines, options)` looks at one sample. A `dear` one is not asked about what is settled before.
 
     `steps` are the names under which it asks models, None where it does not say. `tells` is what its transcripts tell.
-    `at_once` is `judge` of one that asks no model: a plain function of a sample and the options.
+    `at_once` is `judge` of one that asks no model: a plain function of a sample and the options. `whole`: it looks at
+    every text of a row, where others look at what a row's kind has judged.
     """
 
     options: type[BaseModel]
@@ -64,6 +65,7 @@ class Judge:
     steps: tuple[str, ...] | None = None
     tells: Tells = ""
     at_once: Callable[[Sample, Any], Verdict] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ GENERATORS = {
 
 JUDGES = {
     "rules": Judge(Rules, rules, steps=(), at_once=ruled),
-    "decontaminate": Judge(Decontaminate, decontaminate, steps=(), at_once=compared),
+    "decontaminate": Judge(Decontaminate, decontaminate, steps=(), at_once=compared, whole=True),
     "glance": Judge(Glance, glance, dear=True, steps=("glance",)),
     "critique": Judge(
         Critique,

@@ -58,6 +58,7 @@ class Job:
     generator: str
     options: BaseModel
     leaf: str
+    revision: str
     before: tuple[Step, ...]
     behind: tuple[Step, ...]
     twins: ExactDuplicates | None
@@ -90,7 +91,7 @@ def job_of(plan: Plan, plot: Plot) -> Job:
             sides[-1] = tuple(Step(step.name, step.curator, step.options) for step in part)
     before, behind = (sides[0], sides[-1]) if len(sides) > 1 else (sides[0], ())
     names = (plan.run_id, plan.recipe.name, plot.method, plan.generator_of(plot.method))
-    return Job(*names, plot.options, plot.leaf.path, before, behind, twins)
+    return Job(*names, plot.options, plot.leaf.path, plot.leaf.revision, before, behind, twins)
 
 
 def made(job: Job, raws: Sequence[Raw], first: int, attempt: int, known: Methods) -> Part:
@@ -98,7 +99,7 @@ def made(job: Job, raws: Sequence[Raw], first: int, attempt: int, known: Methods
     make, told = known.generators[job.generator].at_once, list[Failure]()
     if make is None:
         raise ValueError(f"{job.generator} asks models: its rows are not made at once")
-    leaf = Leaf(job.leaf, "rows", ())
+    leaf = Leaf(job.leaf, "rows", (), revision=job.revision)
     units = [Unit(job.recipe, job.method, leaf, raw.number, attempt, 0, parsed(raw)) for raw in raws]
     rows = [_row(job, make, unit, told) for unit in units]
     rows = [row._replace(position=first + n) for n, row in enumerate(rows)]
@@ -140,7 +141,7 @@ def _judged(row: Judged, judges: Sequence[JudgeStep], told: list[Failure]) -> Ju
         if row.sample.status != "pending":
             break
         try:
-            verdict = step.method.at_once(row.sample, step.options)  # type: ignore[misc]  # asked when it was planned
+            verdict = step.method.at_once(step.seen(row.sample), step.options)  # type: ignore[misc]  # asked when it was planned
         except Exception as error:  # whatever it is, it is this row's
             sample, failure = failed(row.sample, step.name, error, None)
             told.append(failure)

@@ -23,6 +23,7 @@ from flows.sources import hash_of
 from seedbed.asking import Asking
 from seedbed.engines import Engines, ModelCard
 from seedbed.errors import InputError
+from seedbed.kinds import KINDS
 from seedbed.recipe import Recipe, Step
 from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
 from seedbed.yamlfile import nearest
@@ -62,9 +63,19 @@ class JudgeStep:
 
     async def says(self, sample: Sample, engines: Engines) -> Verdict:
         """What it says of a sample, by itself where it asks no model."""
+        seen = self.seen(sample)
         if self.method.at_once:
-            return self.method.at_once(sample, self.options)
-        return await self.method.judge(sample, engines, self.options)
+            return self.method.at_once(seen, self.options)
+        if sample.content.label is False:
+            return Verdict(step=self.name, curator=self.curator, keep=True, reason="settled by its label")
+        return await self.method.judge(seen, engines, self.options)
+
+    def seen(self, sample: Sample) -> Sample:
+        """The sample as this judge looks at it: all of it, or what its kind has judged."""
+        kind = KINDS[sample.kind]
+        if self.method.whole or kind.second != "corrected":
+            return sample
+        return sample.model_copy(update={"content": kind.judged(sample.content)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,8 @@ class Plan:
         ]
         for part in self.curators:
             if isinstance(part, str):
-                found.append((part, part, "selector", "", ""))
+                told = next(_whole(step.options) for step in self.recipe.curate if step.name == part)
+                found.append((part, part, "selector", "", told))
             else:
                 found += [
                     (judge.name, judge.curator, "judge", judge.method.tells, _whole(judge.options)) for judge in part

@@ -87,7 +87,8 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
         opens = known.generators[step.name].source
         if opens and (source := opens(step.options, path.parent)):
             named = getattr(step.options, "source", "")
-            leaves += (Leaf(f"rows/{source.name}", "rows", (), pattern=named, source=source),)
+            found_here = Leaf(f"rows/{source.name}", "rows", (), pattern=named, source=source, revision=source.revision)
+            leaves += (found_here,) if all(leaf.path != found_here.path for leaf in leaves) else ()
     for pattern in dict.fromkeys(getattr(step.options, "documents", None) or "" for step in recipe.generate):
         leaves += tuple(
             Leaf(path=f"documents/{document.name}", kind="knowledge", seeds=(), documents=(document,), pattern=pattern)

@@ -19,6 +19,7 @@ from seedbed.sources.columns import UNASSIGNED, Columns
 from seedbed.sources.files import open_source
 from seedbed.sources.forms import understand
 from seedbed.sources.misfit import Misfit
+from seedbed.sources.raw import Raw
 from seedbed.sources.source import Source
 
 KIND = "instruction"  # of a row of which nobody knows what it is
@@ -76,6 +77,12 @@ async def rows(unit: Unit, engines: Engines, options: Rows) -> Draft:
     return row(unit, options)
 
 
+def _place(leaf: Leaf, raw: Raw) -> str:
+    """Where a row stands: its file and line; of a data set of the Hub behind its name and commit."""
+    within = f"{leaf.path}@{leaf.revision}" if leaf.revision else "rows"
+    return f"{within}/{raw.file}#{raw.line}"
+
+
 def row(unit: Unit, options: Rows) -> Draft:
     """One row of the source. Raises Misfit where it is no row of any kind, naming its file, line and fault."""
     raw = unit.item
@@ -90,7 +97,7 @@ def row(unit: Unit, options: Rows) -> Draft:
     return Draft(
         content=found.content,
         kind=found.kind,
-        parents=(f"{unit.leaf.path}#{raw.number}",),
+        parents=(_place(unit.leaf, raw),),
         author=found.author,
         leaf=found.leaf,
     )

@@ -216,6 +216,19 @@ class Content:
         """The same with its first response only."""
         return replace(self, rejected="", rest=self._beside(self.rest.responses[:1] if self.rest else ()))
 
+    def second(self) -> Self:
+        """The same with its second response only."""
+        beside = self.rest.responses[1:2] if self.rest else ()
+        return replace(self, answer=self.rejected, rejected="", rest=self._beside(beside))
+
+    def without_passages(self) -> Self:
+        """The same without the texts that its turns are about."""
+        rest = self.rest
+        if rest:
+            before, after = (tuple(turn._replace(context="") for turn in turns) for turns in (rest.before, rest.after))
+            rest = replace(rest, before=before, after=after)
+        return replace(self, context="", rest=rest)
+
     def _beside(self, responses: tuple[Response, ...]) -> Rest | None:
         """The rest with these responses, of which nothing is kept that tells nothing."""
         told = responses if any(one != _NO_RESPONSE for one in responses) else ()

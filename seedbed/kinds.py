@@ -33,6 +33,10 @@ class Kind:
     forms: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
 
+    def judged(self, content: Content) -> Content:
+        """What judges look at: of a correction the corrected answer, for the other one is there to be wrong."""
+        return content.second() if self.second == "corrected" else content
+
     @property
     def pair(self) -> bool:
         """Whether people choose between its two answers."""

@@ -182,7 +182,8 @@ class Leaf:
     """One task or topic of the taxonomy: the unit that coverage is counted by (LAB, section 2.1).
 
     `path` is relative to the taxonomy's root with forward slashes. A leaf of kind "requests" is a file of them, one of
-    kind "rows" a source of rows, each of which has a leaf of its own. Of a leaf that a recipe's `documents:` brought,
+    kind "rows" a source of rows, each of which has a leaf of its own; of one of the
+    Hub, `revision` is its commit. Of a leaf that a recipe's `documents:` brought,
     that is its `pattern`.
     """
 
@@ -197,6 +198,7 @@ class Leaf:
     pattern: str = ""
     requests: tuple[Request, ...] = ()
     source: Source | None = None
+    revision: str = ""
 
     @property
     def grounded(self) -> bool:

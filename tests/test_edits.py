@@ -59,6 +59,18 @@ def test_an_edit_is_compared_with_the_benchmarks_of_its_run_also_when_nobody_can
     assert (kept, step) == (False, "decontaminate") and "bench.jsonl" in reason
 
 
+def test_an_edit_that_says_what_another_row_says_stays_out(tmp_path):
+    write(tmp_path, [chat(1, "It is the first of them all."), chat(1, "It stands alone, as a tower does.")])
+    home = tmp_path / "home"
+    assert facts("run", own(tmp_path, ["exact_duplicates"]), home=home)["run"]["kept"] == 2
+    with closing(Store(home)) as store:
+        [row] = store.rows("SELECT run_id, sample_id FROM samples WHERE starts_with(answer, 'It stands')")
+        told = {"answer": "It is the first of them ALL."}
+        record(store, "anna", Event(str(row["run_id"]), str(row["sample_id"]), "edit", edit=told))
+    kept, step, reason = version(home)["It is the first of them ALL."]
+    assert (kept, step) == (False, "exact_duplicates") and "says what" in reason
+
+
 def test_an_edit_that_was_undone_leaves_the_row_as_it_was(tmp_path):
     from seedbed.store.reviews import undo
 

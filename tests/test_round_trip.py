@@ -51,6 +51,11 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("kto", {"prompt": ASKED, "completion": SAID, "label": True}),
     ("kto-standard", {"prompt": "Why?", "completion": "Because.", "label": False}),
+    ("messages", {"messages": ASKED + [{"role": "assistant", "content": "", "tool_calls": [CALL]}], "tools": [TOOL]}),
+    (
+        "preference",
+        {"prompt": ASKED, "chosen": SAID, "rejected": [{"role": "assistant", "content": "", "tool_calls": [CALL]}]},
+    ),
     ("correction", {"question": "Why?", "answer": "No idea.", "corrected": "Because."}),
 ]
 

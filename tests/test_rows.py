@@ -203,3 +203,70 @@ def test_a_preview_shows_ten_rows_as_they_were_understood(tmp_path):
 def test_a_source_that_is_not_there_is_a_plain_error(tmp_path):
     done = seedbed("run", own(tmp_path, []), home=tmp_path / "home")
     assert done.returncode == 2 and "chats.jsonl" in done.stderr and "there is no such file" in done.stderr
+
+
+def test_a_pair_whose_worse_answer_is_a_call_of_a_tool_goes_from_file_to_version(tmp_path):
+    call = {"type": "function", "function": {"name": "bus", "arguments": {}}}
+    pair = {
+        "prompt": [{"role": "user", "content": "When does the next bus leave?"}],
+        "chosen": [{"role": "assistant", "content": "At ten past nine, from the station."}],
+        "rejected": [{"role": "assistant", "content": "", "tool_calls": [call]}],
+        "topic": "town",
+    }
+    write(tmp_path, [pair])
+    home = tmp_path / "home"
+    facts("run", own(tmp_path, ["exact_duplicates", "rules"]), home=home)
+    assert sql("SELECT samples FROM versions", home) == [{"samples": 1}]
+    [row] = [json.loads(line) for line in exported(home, "own", tmp_path / "out.jsonl").splitlines()]
+    assert row["rejected"][0]["tool_calls"][0]["function"]["name"] == "bus"
+
+
+def test_what_is_there_to_be_wrong_is_not_dropped_for_being_wrong(tmp_path):
+    refusal = "I'm sorry, but I can't assist with that request."
+    corrected: dict[str, object] = {
+        "question": "Why?",
+        "answer": refusal,
+        "corrected": "Because it rains there.",
+        "topic": "a",
+    }
+    labelled: dict[str, object] = {"prompt": "Why not?", "completion": refusal, "label": False, "topic": "a"}
+    praised = {**labelled, "prompt": "Why then?", "label": True}
+    write(tmp_path, [corrected, labelled, praised])
+    home = tmp_path / "home"
+    facts("run", own(tmp_path, ["rules"]), home=home)
+    states = sql("SELECT kind, label, status FROM samples ORDER BY position", home)
+    assert [(row["kind"], row["label"], row["status"]) for row in states] == [
+        ("correction", None, "kept"),
+        ("labelled", False, "kept"),
+        ("labelled", True, "dropped"),
+    ]
+
+
+def test_one_file_may_be_read_twice_in_two_ways(tmp_path):
+    write(tmp_path, [{"a": "What is a fathom?", "b": "Six feet of water."}])
+    steps = [
+        {"rows": {"from": "chats.jsonl", "columns": {"question": "a", "answer": "b"}}},
+        {"rows": {"from": "chats.jsonl", "columns": {"question": "b", "answer": "a"}}},
+    ]
+    path = tmp_path / "both.yaml"
+    path.write_text(yaml.safe_dump({"name": "both", "model": NO_MODEL, "generate": steps}))
+    assert facts("run", path, home=tmp_path / "home")["run"]["kept"] == 2
+    questions = {row["question"] for row in sql("SELECT question FROM samples", tmp_path / "home")}
+    assert questions == {"What is a fathom?", "Six feet of water."}
+
+
+def test_a_parquet_file_that_is_damaged_amid_its_rows_gives_those_before_and_names_the_others(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"question": f"Why {n}?", "answer": f"Because of {n}."} for n in range(3000)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet", row_group_size=1000, compression="zstd")
+    whole = bytearray((tmp_path / "rows.parquet").read_bytes())
+    middle = pq.read_metadata(tmp_path / "rows.parquet").row_group(1).column(0).data_page_offset
+    whole[middle + 20 : middle + 400] = b"\xff" * 380
+    (tmp_path / "rows.parquet").write_bytes(whole)
+    path = tmp_path / "damaged.yaml"
+    step = {"rows": {"from": "rows.parquet"}}
+    path.write_text(yaml.safe_dump({"name": "damaged", "model": NO_MODEL, "generate": [step]}))
+    found = facts("run", path, home=tmp_path / "home")
+    assert found["run"]["made"] == 3000 and found["run"]["kept"] == 1000 and found["run"]["failed"] == 2000

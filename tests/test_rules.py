@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pydantic import ValidationError
 
-from curators.rules import CHECKS, Rules, broken_characters, empty, language, role_tokens, rules
+from curators.rules import CHECKS, Rules, broken_characters, earlier_turns, empty, language, role_tokens, rules
 from seedbed.conversation import Response, ToolCall, Turn
 from seedbed.engines import Choice, Engines, ModelCard, Reply
 from seedbed.records import Content, Sample, Verdict
@@ -242,3 +242,5 @@ def test_a_call_of_a_tool_is_an_answer_and_earlier_turns_are_read_too():
     assert role_tokens(spoilt, Rules()) == "special tokens"
     broken = Content.of([Turn("system", "Be\x07 kind."), Turn("user", "Why?")], [Response("It is so.")])
     assert broken_characters(broken, Rules()) == "broken characters"
+    refusing = [Turn("user", "Why?"), Turn("assistant", "I can't assist with that."), Turn("user", "And then?")]
+    assert earlier_turns(Content.of(refusing, [Response("Then it ends.")]), Rules()) == "refusal in an earlier turn"

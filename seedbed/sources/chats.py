@@ -61,7 +61,7 @@ class Chats:
         if type(told) is not dict:
             raise Misfit(f"a turn in {column} is no object", f"turn {n + 1} is {kind(told)}")
         named, value = told.get("role", told.get("from")), told.get("content", told.get("value"))
-        role = self.roles.get(named) if type(named) is str else None
+        role = (self.roles.get(named) or self.roles.get(named.lower())) if type(named) is str else None
         if role is None:
             raise Misfit(f"an unknown role in {column}", f"turn {n + 1} has {_shown(named)}")
         words = value if type(value) is str else _words(value, column, n)

@@ -312,5 +312,7 @@ def _flaw(content: Content, kind: str, answers_optional: bool) -> str:
         return "no request"
     if content.rejected and not KINDS[kind].second:
         return f"a second answer in a row of kind {kind}"
+    if KINDS[kind].pair and content.replies()[0].split() == content.replies()[1].split():
+        return "its two answers are the same"
     lacks = "" if answers_optional else KINDS[kind].lacks(content)
     return f"no {lacks}" if lacks else ""

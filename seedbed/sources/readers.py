@@ -55,6 +55,7 @@ def read_file(file: File, start: int = 0) -> Rows:
 
 def ending(name: str) -> str:
     """The ending that says how a file is read: `.csv`, also of `a.csv.gz`; "" where none is known."""
+    name = name.lower()
     bare = name.removesuffix(".gz")
     found = PurePath(bare).suffix
     return found if found in READERS and (bare == name or found != ".parquet") else ""
@@ -64,7 +65,7 @@ def ending(name: str) -> str:
 def opened(file: File) -> Iterator[BinaryIO]:
     """The bytes of a file, unpacked where it is packed."""
     with file.open() as raw:
-        yield cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if file.name.endswith(".gz") else raw
+        yield cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if file.name.lower().endswith(".gz") else raw
 
 
 def count_rows(file: File) -> int:
@@ -253,9 +254,10 @@ class _Cells(Iterator[tuple[int, list[str], str]]):
 def _parquet(file: File, start: int) -> Rows:
     from pyarrow import ArrowException, parquet
 
-    line = 0
+    line, rows = 0, 1
     try:
         with opened(file) as content, parquet.ParquetFile(content) as table:
+            rows = table.metadata.num_rows
             groups = list(range(table.num_row_groups))
             while groups and line + table.metadata.row_group(groups[0]).num_rows <= start:
                 line += table.metadata.row_group(groups.pop(0)).num_rows
@@ -265,7 +267,10 @@ def _parquet(file: File, start: int) -> Rows:
     except (ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the file is gone, or out of reach; Arrow's own errors have no number
             raise
-        yield Found(line + 1, problem=f"the file is damaged from here on: {str(error).splitlines()[0]}")
+        why = f"the file is damaged from here on: {str(error).splitlines()[0]}"
+        yield from (
+            Found(lost, problem=why) for lost in range(max(line, start) + 1, rows + 1)
+        )  # as many as it tells of
 
 
 def _of_batch(batch: pa.RecordBatch, line: int) -> Rows:

@@ -20,15 +20,15 @@ def folded(text: str) -> str:
     return f"trim(regexp_replace({text}, ' ?[{_WHITE}][ {_WHITE}]*|  [ {_WHITE}]*', ' ', 'g'))"
 
 
-CALLS = "((rest->'responses')->0->'tool_calls') IS NOT NULL"  # the answer is a call of tools, with words or without
+def _said(words: str, number: int) -> str:
+    """The SQL of what a response says: its words, folded, and its calls of tools."""
+    return f"concat({folded(words)}, rest->'$.responses[{number}].tool_calls')"
 
 
 def _whole(answer: str, rejected: str) -> str:
     """The SQL of whether there is anything to train on: an answer, and of a pair two different ones."""
-    return (
-        f"((regexp_matches({answer}, '[^ {_WHITE}]') OR {CALLS}) AND (kind NOT IN {sql_list(TWOFOLD)} "
-        f"OR {folded(rejected)} NOT IN ('', {folded(answer)})))"
-    )
+    first, second = _said(answer, 0), _said(rejected, 1)
+    return f"({first} <> '' AND (kind NOT IN {sql_list(TWOFOLD)} OR {second} NOT IN ('', {first})))"
 
 
 CANDIDATES = f"""

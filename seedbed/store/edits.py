@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import orjson
+
 from seedbed.store.reviews import HASH
 from seedbed.store.store import Store
 
@@ -21,7 +23,14 @@ edits AS (
     WHERE r.action = 'edit' AND NOT r.undone GROUP BY ALL)
 SELECT * FROM edits ANTI JOIN base.edit_checks USING (run_id, review_id) ORDER BY run_id, sample_id
 """
-STEPS = "SELECT run_id, step, method, options FROM base.steps WHERE role = 'judge' AND options <> '' ORDER BY run_id, n"
+STEPS = """
+SELECT run_id, step, s.method, s.role, s.options, recipe_json FROM base.steps s JOIN base.runs USING (run_id)
+WHERE role IN ('judge', 'selector') ORDER BY run_id, n
+"""
+TWINS = """
+SELECT sample_id FROM base.samples WHERE run_id = $run AND row_key = $key AND sample_id <> $sample AND status = 'kept'
+LIMIT 1
+"""
 
 
 def unchecked(store: Store) -> list[Row]:
@@ -31,9 +40,23 @@ def unchecked(store: Store) -> list[Row]:
     return store.rows(UNCHECKED)
 
 
-def judge_steps(store: Store) -> list[Row]:
-    """The judges of all runs, in their order, with their options as JSON."""
-    return store.rows(STEPS)
+def steps_of_runs(store: Store) -> list[Row]:
+    """The judges and selectors of all runs, in their order, with their options as JSON.
+
+    Runs of before there were options among a run's steps have them in their recipe.
+    """
+    return [{**row, "options": row["options"] or _in_recipe(row)} for row in store.rows(STEPS)]
+
+
+def _in_recipe(row: Row) -> str:
+    curate = orjson.loads(str(row["recipe_json"])).get("curate", ())
+    return next((orjson.dumps(one["options"]).decode() for one in curate if one["name"] == row["method"]), "{}")
+
+
+def twin_of(store: Store, run_id: str, sample_id: str, key: int) -> str:
+    """Another row that a run kept with this key, "" if there is none."""
+    found = store.rows(TWINS, {"run": run_id, "sample": sample_id, "key": key})
+    return str(found[0]["sample_id"]) if found else ""
 
 
 def say(store: Store, checks: Iterable[Sequence[object]]) -> None:

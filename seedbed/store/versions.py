@@ -55,7 +55,12 @@ CASE WHEN s.rest IS NULL OR coalesce(r.content->>'answer', r.content->>'rejected
      WHEN (r.content->>'answer') = s.rejected AND (r.content->>'rejected') = s.answer
          THEN CASE WHEN (s.rest->'responses') IS NULL THEN s.rest ELSE json_merge_patch(s.rest, json_object('responses',
              json_array(coalesce(s.rest->'$.responses[1]', '{}'), s.rest->'$.responses[0]')))::VARCHAR END
-     ELSE nullif(json_merge_patch(s.rest, '{"responses": null}')::VARCHAR, '{}') END
+     WHEN (s.rest->'responses') IS NULL THEN s.rest
+     ELSE json_merge_patch(s.rest, json_object('responses', json_array(
+         CASE WHEN coalesce((r.content->>'answer') <> s.answer, false) THEN '{}'
+              ELSE coalesce(s.rest->'$.responses[0]', '{}') END::JSON,
+         CASE WHEN coalesce((r.content->>'rejected') <> s.rejected, false) THEN '{}'
+              ELSE coalesce(s.rest->'$.responses[1]', '{}') END::JSON)))::VARCHAR END
 """
 # A version's order is about the table's: the bounds on `rowid` spare DuckDB all texts but the batch's own.
 BATCH = f"""
