@@ -241,8 +241,9 @@ def test_a_request_without_an_answer_is_enough_where_answers_are_optional():
     assert found.content == Content("Why?") and not found.content.responses
 
 
-def test_two_equal_answers_of_a_pair_are_no_misfit():
-    assert understand({"prompt": "Why?", "chosen": "x", "rejected": "x"}).content.rejected == "x"
+def test_two_equal_answers_are_no_pair():
+    with pytest.raises(Misfit, match="its two answers are the same"):
+        understand({"prompt": "Why?", "chosen": "So.", "rejected": " So."})
 
 
 NAMES = (
