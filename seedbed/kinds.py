@@ -1,7 +1,6 @@
 """The kinds of samples, as a table: what a row of each must have, how people decide on it, and what it is good for.
 
-A new kind is an entry here and nothing else: the store's SQL, the review pages, the exports and the trainings ask the
-table, none of them knows a kind by name.
+A new kind is an entry here: the store's SQL, the review pages, the judges, the exports and the trainings ask the table.
 """
 
 from __future__ import annotations
