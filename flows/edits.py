@@ -1,4 +1,7 @@
-"""A person's edit passes the gates that its words have not passed: every step of its run that asks no model.
+"""Words that were changed pass the gates that they have not passed: a person's edit, and a revision's twins.
+
+An edit passes every step of its run that asks no model. A revision has passed all judges when it was made
+(`flows.gates`); whether it says what another row says is known when all rows are there.
 
 What a judge would say of it is left to the person, who goes before judges. A step that cannot be taken again (its
 benchmark is gone) is against the edit: nobody knows what it would have found.
@@ -14,12 +17,14 @@ from pydantic import ValidationError
 
 from curators.exact_duplicates import STEP as DUPLICATES
 from curators.exact_duplicates import ExactDuplicates, keys_of
+from flows.gates import AGAIN
 from flows.methods import Methods, methods
 from flows.plan import JudgeStep
 from seedbed.conversation_json import TEXTS, content_of
 from seedbed.records import Sample
 from seedbed.store import Store
 from seedbed.store.edits import Row, say, steps_of_runs, twin_of, unchecked
+from seedbed.store.revised import keys_held, revised_rows, say_again
 
 Against = tuple[str, str]  # the step, and its reason
 
@@ -36,6 +41,24 @@ def check_edits(store: Store) -> None:
         against = next(_against(store, edited(row), str(row["run_id"]), mine, known), None)
         found.append((row["run_id"], row["review_id"], not against, *(against or ("", ""))))
     say(store, found)
+
+
+def check_revised(store: Store, run_id: str, twins: ExactDuplicates | None) -> list[tuple[str, int, bool]]:
+    """Drop the revised rows of a run that say what another kept row of it says; of two revised ones the later.
+
+    Each row that was looked at, with its key as it is now and whether it stays.
+    """
+    waiting = revised_rows(store, run_id, f"{DUPLICATES}{AGAIN}") if twins else []
+    if not twins or not waiting:
+        return []
+    keys = keys_of([(str(row["kind"]), content_of(row)) for row in waiting], twins.by).tolist()
+    ids = [str(row["sample_id"]) for row in waiting]
+    held, found = keys_held(store, run_id, keys, ids), list[tuple[str, int, bool]]()
+    for sample_id, key in zip(ids, keys, strict=True):
+        found.append((sample_id, key, key not in held))
+        held.add(key)
+    say_again(store, run_id, f"{DUPLICATES}{AGAIN}", DUPLICATES, found)
+    return found
 
 
 def edited(row: Row) -> Sample:

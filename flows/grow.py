@@ -16,6 +16,7 @@ import numpy as np
 from curators.exact_duplicates import STEP as DUPLICATES
 from curators.exact_duplicates import ExactDuplicates, Seen, keys_of
 from flows.crew import Crew
+from flows.edits import check_revised
 from flows.failures import failed
 from flows.gates import repassed
 from flows.judged import named, revised, ruled, sample_of, unasked, with_pairs
@@ -68,7 +69,7 @@ class Growth:
         self._units = asyncio.Semaphore(units)
         self._under_way = max(SHARDS_UNDER_WAY, -(-units // plan.shard_rows) + 1)
         self._progress = progress
-        self._twins = next((o for step in plan.recipe.curate if isinstance(o := step.options, ExactDuplicates)), None)
+        self._twins = plan.twins
         self._seen = _seen(plan, store, self._twins)
         self._crew = Crew(plan.rows_at_once)
         self._unanswered: list[int] = []  # keys that were let through, of rows that are to be tried again
@@ -83,6 +84,8 @@ class Growth:
     async def _rounds(self) -> None:
         attempt, shards, position = 0, 0, 0
         while True:
+            if attempt:
+                await self._tell_revised()
             parts = await asyncio.to_thread(parts_of, self._plan, self._store, attempt)
             if not parts:
                 return
@@ -98,6 +101,13 @@ class Growth:
                 return  # only rows that the engine keeps failing on are left: the report names them
             attempt, shards = attempt + 1, shards + len(slices)
             position += sum(part.size for part in parts)
+
+    async def _tell_revised(self) -> None:
+        """Revised rows that say what others say are dropped before it is seen which places are open."""
+        found = await asyncio.to_thread(check_revised, self._store, self._plan.run_id, self._twins)
+        self._seen.new(np.array([key for _, key, _ in found], dtype=np.uint64))
+        gone = sum(not keep for _, _, keep in found)
+        self._progress.kept, self._progress.dropped = self._progress.kept - gone, self._progress.dropped + gone
 
     async def _round(self, parts: Sequence[Part], slices: Sequence[Slice]) -> None:
         done = await asyncio.to_thread(announce, self._store, self._plan.run_id, entries_of(slices))

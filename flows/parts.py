@@ -82,7 +82,6 @@ class Part:
 
 def job_of(plan: Plan, plot: Plot) -> Job:
     """The plan of a source's rows. Every judge of it asks no model."""
-    twins = next((o for step in plan.recipe.curate if isinstance(o := step.options, ExactDuplicates)), None)
     sides: list[tuple[Step, ...]] = [()]
     for part in plan.curators:
         if isinstance(part, str):
@@ -91,7 +90,7 @@ def job_of(plan: Plan, plot: Plot) -> Job:
             sides[-1] = tuple(Step(step.name, step.curator, step.options) for step in part)
     before, behind = (sides[0], sides[-1]) if len(sides) > 1 else (sides[0], ())
     names = (plan.run_id, plan.recipe.name, plot.method, plan.generator_of(plot.method))
-    return Job(*names, plot.options, plot.leaf.path, plot.leaf.revision, before, behind, twins)
+    return Job(*names, plot.options, plot.leaf.path, plot.leaf.revision, before, behind, plan.twins)
 
 
 def made(job: Job, raws: Sequence[Raw], first: int, attempt: int, known: Methods) -> Part:

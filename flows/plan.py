@@ -18,6 +18,7 @@ import orjson
 from pydantic import BaseModel
 
 from curators.coverage import Coverage
+from curators.exact_duplicates import ExactDuplicates
 from flows.methods import Generator, Judge, Methods
 from flows.sources import hash_of
 from seedbed.asking import Asking
@@ -102,6 +103,11 @@ class Plan:
         """The judges that come before this one."""
         judges = [judge for part in self.curators if not isinstance(part, str) for judge in part]
         return judges[: judges.index(step)]
+
+    @property
+    def twins(self) -> ExactDuplicates | None:
+        """How duplicates are told, None where they stay."""
+        return next((o for step in self.recipe.curate if isinstance(o := step.options, ExactDuplicates)), None)
 
     @property
     def rows_at_once(self) -> int:

@@ -6,11 +6,15 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+import yaml
+
 from seedbed.conversation import Response
 from seedbed.conversation_json import content_of
 from seedbed.store import Store
 from seedbed.store.reviews import Event, record
 from seedbed.store.versions import version_batches
+from tests.answering import answering, grown, last, odds, system
+from tests.answering import chat as said
 from tests.asked import sql
 from tests.test_rows import chat, own, write
 from tests.test_run import facts, seedbed
@@ -100,3 +104,39 @@ def test_an_edited_answer_leaves_the_reasoning_of_the_one_before_it_behind(tmp_p
     with closing(Store(home)) as store:
         [after] = [row for batch in version_batches(store, "own-v2") for row in batch.to_pylist()]
     assert content_of(after).responses[0] == Response("It is three ones, like fence posts in a row.")
+
+
+def test_two_rows_that_were_revised_to_the_same_words_are_one_in_the_end(tmp_path):
+    """What no step before could see: they were two until a reviser made them one."""
+    better = "Ice floats, for it is lighter than the water that it is made of."
+    rows = [chat(1, answer) for answer in ("Because.", "It does.", better, "It is light.")]
+    rows[2] = chat(2, better)  # on another request
+    write(tmp_path, rows)
+
+    def script(request):
+        asked = system(request)
+        if "You correct answers" in asked:
+            return said(better)
+        if request.get("logprobs") and "letter only" in asked:
+            first = last(request).split("Answer A: ")[1].split("\nAnswer B:")[0]
+            return odds({"A": 0.9, "B": 0.09} if first == better else {"B": 0.9, "A": 0.09})
+        if request.get("logprobs"):
+            return odds({"5": 0.9, "4": 0.09} if better in last(request) else {"1": 0.9, "2": 0.09})
+        return said("It is too short.")
+
+    home = tmp_path / "home"
+    with answering(script) as server:
+        path = own(tmp_path, ["exact_duplicates", {"critique": {"keep_at": 3.5, "revise_below": 4}}])
+        told = yaml.safe_load(path.read_text())
+        told["model"] = {"engine": "http", "base_url": server.base_url, "model": "m"}
+        path.write_text(yaml.safe_dump(told))
+        first = grown(path, home)
+        asked = len(server.asked)
+        again = grown(path, home)
+        assert len(server.asked) == asked, "a run that is done costs nothing"
+    states = sql("SELECT status, step, reason FROM samples WHERE derived = '' ORDER BY position", home)
+    assert [row["status"] for row in states] == ["kept", "dropped", "kept", "dropped"]
+    assert states[1]["step"] == "exact_duplicates-again" and states[1]["reason"] == "exact duplicate"
+    assert first.progress.kept == 2 and again.version == first.version
+    kept = sql("SELECT count(*) AS n FROM version_samples WHERE kept AND kind = 'instruction'", home)
+    assert kept == [{"n": 2}]
