@@ -263,7 +263,10 @@ def test_a_version_too_small_to_hold_a_row_out_is_refused(place):
     home = place / "small"
     grown(home, [("instruction", Content(question=f"w{n}", answer="w1")) for n in range(2)])
     errors = refused("toy", "--options", options(place, held_out=1e-6), home=home)
-    assert "no row is held out to measure on, of 2" in errors and "Raise held_out (now 1e-06; 0.494 holds one out)" in errors
+    assert (
+        "no row is held out to measure on, of 2" in errors
+        and "Raise held_out (now 1e-06; 0.494 holds one out)" in errors
+    )
 
 
 def test_what_cannot_be_trained_on_is_told_with_the_way_out(place, tmp_path):
