@@ -71,7 +71,7 @@ def test_rows_are_taken_in_without_a_model_and_each_that_does_not_fit_is_named(t
     assert [row["reason"] for row in failed] == ["does not fit: no answer", "does not fit: it cannot be read"]
     assert "chats.jsonl, line 6" in failed[0]["error"] and "chats.jsonl, line 21" in failed[1]["error"]
     leaves = sql("SELECT leaf, count(*) AS n FROM samples WHERE status = 'kept' GROUP BY leaf ORDER BY leaf", home)
-    assert leaves == [{"leaf": f"numbers/{n}", "n": 7 - (n == 2) - (n == 2)} for n in range(3)]
+    assert [(row["leaf"], row["n"]) for row in leaves] == [("numbers/0", 7), ("numbers/1", 7), ("numbers/2", 5)]
     again = facts("run", tmp_path / "own.yaml", home=home)
     assert again["run"]["made"] == 21 and sql("SELECT count(*) AS n FROM versions", home) == [{"n": 1}]
 
