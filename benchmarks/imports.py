@@ -118,7 +118,6 @@ def by_datasets(folder: Path) -> dict[str, object]:
     from curators.exact_duplicates import keys_of
     from curators.rules import Rules, ruled
     from seedbed.conversation import Response, Turn
-    from seedbed.records import Sample
 
     began = time.monotonic()
     clean = folder / "clean.jsonl"
@@ -134,10 +133,7 @@ def by_datasets(folder: Path) -> dict[str, object]:
             [Turn(turn["role"], turn["content"]) for turn in turns[:-1]],  # type: ignore[arg-type]  # as written
             [Response(turns[-1]["content"])],
         )
-        sample = Sample(
-            sample_id="a", kind="instruction", method="rows", leaf="a", ordinal=0, attempt=0, content=content
-        )
-        return {"key": int(keys_of([("instruction", content)], "row")[0]) >> 1, "keep": ruled(sample, options).keep}
+        return {"key": int(keys_of([("instruction", content)], "row")[0]) >> 1, "keep": ruled(content, options).keep}
 
     def first(row: dict[str, int]) -> bool:
         if not row["keep"] or row["key"] in seen:

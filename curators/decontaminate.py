@@ -37,7 +37,7 @@ from seedbed.faults import fault
 from seedbed.folders import matching, read_whole
 from seedbed.nested import texts_in
 from seedbed.normal_form import nfkc
-from seedbed.records import Frozen, Sample, Verdict
+from seedbed.records import Content, Frozen, Sample, Verdict
 
 STEP = "decontaminate"
 SHORTEST = 8  # words of a benchmark's text, at least, where it is shorter than the passage that is looked for
@@ -140,15 +140,15 @@ class Decontaminate(Frozen):
 
 async def decontaminate(sample: Sample, engines: Engines, options: Decontaminate) -> Verdict:
     """Drop a sample of which any text shares a passage with a benchmark; the passage is the transcript."""
-    return compared(sample, options)
+    return compared(sample.content, options)
 
 
 _CLEAN = Verdict(step=STEP, curator=STEP, keep=True)
 
 
-def compared(sample: Sample, options: Decontaminate) -> Verdict:
-    """What the comparison with the benchmarks says of a sample."""
-    index, content = _index(options), sample.content
+def compared(content: Content, options: Decontaminate) -> Verdict:
+    """What the comparison with the benchmarks says of a content."""
+    index = _index(options)
     for text in content.texts():
         if match := index.find(text):
             name, passage = match

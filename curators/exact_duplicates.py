@@ -8,7 +8,7 @@ the recipe goes by the prompt. Unicode form, case and white space do not count.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -16,11 +16,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from seedbed.conversation import Content
-from seedbed.folding import folded
+from seedbed.folding import all_folded
 from seedbed.records import Frozen
 
 STEP = "exact_duplicates"
-_PART = "\x01"  # between the parts of a key: no white space, which is folded
 
 Keys = npt.NDArray[np.uint64]
 
@@ -36,19 +35,19 @@ class ExactDuplicates(Frozen):
     )
 
 
-def keys_of(rows: Sequence[tuple[str, Content]], by: str) -> Keys:
+def keys_of(rows: Iterable[tuple[str, Content]], by: str) -> Keys:
     """A key for each row, of which the kind is given first: the same for rows that say the same. Shape (rows,)."""
-    texts = (folded(_PART.join(_parts(kind, content, by))) for kind, content in rows)
+    texts = all_folded(_parts(kind, content, by) for kind, content in rows)
     return np.frombuffer(b"".join(hashlib.blake2b(text, digest_size=8).digest() for text in texts), dtype=np.uint64)
 
 
-def _parts(kind: str, content: Content, by: str) -> list[str]:
+def _parts(kind: str, content: Content, by: str) -> tuple[str, ...]:
     if by == "prompt":
-        return [kind, content.prompt().strip()]
+        return kind, content.prompt()
     if content.rest is None:
-        return [kind, *map(str.strip, (content.context, content.question, content.answer, content.rejected))]
-    answers = (part for one in content.responses for part in (one.reasoning.strip(), one.text.strip()))
-    return [kind, content.prompt().strip(), *answers, "" if content.label is None else str(content.label)]
+        return kind, content.context, content.question, content.answer, content.rejected
+    answers = (part for one in content.responses for part in (one.reasoning, one.text))
+    return kind, content.prompt(), *answers, "" if content.label is None else str(content.label)
 
 
 class Seen:

@@ -15,45 +15,15 @@ if TYPE_CHECKING:
 _NO_PROSE = re.compile(r"```.*?(?:```|\Z)|[\d_=+*/<>#()\[\]{}|^\\]+", re.DOTALL)
 _LETTERS = re.compile(r"(?:[^\W\d_][\W\d_]*){20}")
 _LOOK, _SECOND_LOOK, _SURE = 60, 600, 0.65
-# Words of English that other languages do not have, or seldom: it is most of what is read, and needs no model.
-_ENGLISH = frozenset(
-    (
-        "the",
-        "and",
-        "are",
-        "were",
-        "that",
-        "it",
-        "you",
-        "with",
-        "this",
-        "these",
-        "be",
-        "not",
-        "can",
-        "from",
-        "what",
-        "how",
-    )
-    + (
-        "which",
-        "who",
-        "why",
-        "your",
-        "does",
-        "would",
-        "if",
-        "when",
-        "there",
-        "their",
-        "they",
-        "she",
-        "his",
-        "but",
-        "one",
-    )
-    + ("about", "write", "please", "some", "more", "into", "should", "could", "because")
-)
+# Words of English, of which other languages have two or three at most: it is most of what is read, and needs no model.
+_WORDS = """
+the of is for to an as by and are were that it you with this these be not can from what how which who why your does
+would if when there their they she his but one about write please some more into should could because have has we our
+any all than then its only also other such while before after where each both most very just them him her here through
+under between without explain describe give make list tell help provide following find people way time use used using
+best good new like know need want work first many much
+"""
+_ENGLISH = frozenset(_WORDS.split())
 _PLAINLY = 4  # different ones of them at a text's beginning, and it is English
 
 

@@ -306,15 +306,15 @@ CHECKS = (
 
 async def rules(sample: Sample, engines: Engines, options: Rules) -> Verdict:
     """The first check that fails gives the reason; no model is asked."""
-    return ruled(sample, options)
+    return ruled(sample.content, options)
 
 
 _PASSED = Verdict(step="rules", curator="rules", keep=True)
 
 
-def ruled(sample: Sample, options: Rules) -> Verdict:
-    """What the checks say of a sample."""
-    for check in FORMAL if sample.content.label is False else CHECKS:  # one labelled as bad is there to be bad
-        if reason := check(sample.content, options):
+def ruled(content: Content, options: Rules) -> Verdict:
+    """What the checks say of a content."""
+    for check in FORMAL if content.label is False else CHECKS:  # one labelled as bad is there to be bad
+        if reason := check(content, options):
             return Verdict(step="rules", curator="rules", keep=False, reason=reason)
     return _PASSED

@@ -91,7 +91,7 @@ def _against(store: Store, sample: Sample, run_id: str, steps: Sequence[Row], kn
                     yield name, f"it says what {twin} says"
             elif judge is not None and judge.at_once is not None:
                 taken = JudgeStep(name, str(step["method"]), judge, judge.options.model_validate_json(told))
-                verdict = judge.at_once(taken.seen(sample), taken.options)
+                verdict = judge.at_once(taken.seen(sample.kind, sample.content), taken.options)
                 if not verdict.keep:
                     yield name, verdict.reason
         except (ValidationError, OSError) as error:

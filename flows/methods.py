@@ -19,8 +19,9 @@ from curators.glance import Glance, glance
 from curators.rules import Rules, ruled, rules
 from curators.vote import Vote, vote
 from generators import knowledge, preferences, rows, skills
+from seedbed.conversation import Content
 from seedbed.recipe import Recipe
-from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
+from seedbed.records import Draft, Leaf, Unit, Verdict
 from seedbed.sources.source import Source
 
 Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a step's transcripts
@@ -55,7 +56,7 @@ class Judge:
     """`judge(sample, engines, options)` looks at one sample. A `dear` one is not asked about what is settled before.
 
     `steps` are the names under which it asks models, None where it does not say. `tells` is what its transcripts tell.
-    `at_once` is `judge` of one that asks no model: a plain function of a sample and the options. `whole`: it looks at
+    `at_once` is `judge` of one that asks no model: a plain function of a content and the options. `whole`: it looks at
     every text of a row, where others look at what a row's kind has judged.
     """
 
@@ -64,7 +65,7 @@ class Judge:
     dear: bool = False
     steps: tuple[str, ...] | None = None
     tells: Tells = ""
-    at_once: Callable[[Sample, Any], Verdict] | None = None
+    at_once: Callable[[Content, Any], Verdict] | None = None
     whole: bool = False
 
 

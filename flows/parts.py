@@ -20,15 +20,17 @@ from pydantic import BaseModel
 from curators.exact_duplicates import STEP as DUPLICATES
 from curators.exact_duplicates import ExactDuplicates, Seen, keys_of
 from flows.failures import failed
-from flows.judged import named, ruled, sample_of
+from flows.judged import named, sample_of
 from flows.methods import Judge, Methods
 from flows.plan import JudgeStep, Plan, Plot
 from flows.progress import Failure
 from seedbed.conversation import Content
-from seedbed.records import Draft, Leaf, Unit
+from seedbed.conversation_json import rest_json
+from seedbed.folding import all_folded
+from seedbed.records import Draft, Leaf, Unit, Verdict, hash_of
 from seedbed.sources.raw import Raw
 from seedbed.sources.readers import parsed
-from seedbed.store.rows import Judged, Tables, samples_table, verdicts_table
+from seedbed.store.rows import SAMPLES, Tables, microseconds, verdicts_table
 
 TWIN = "exact duplicate"
 
@@ -93,6 +95,18 @@ def job_of(plan: Plan, plot: Plot) -> Job:
     return Job(*names, plot.options, plot.leaf.path, plot.leaf.revision, before, behind, plan.twins)
 
 
+@dataclass(slots=True)
+class _Row:
+    """A row on its way through the steps."""
+
+    unit: Unit
+    draft: Draft
+    status: str = "pending"
+    step: str = ""
+    reason: str = ""
+    error: str = ""
+
+
 def made(job: Job, raws: Sequence[Raw], first: int, attempt: int, known: Methods) -> Part:
     """The rows with what is said of them, the first at position `first` of the plan."""
     make, told = known.generators[job.generator].at_once, list[Failure]()
@@ -100,53 +114,111 @@ def made(job: Job, raws: Sequence[Raw], first: int, attempt: int, known: Methods
         raise ValueError(f"{job.generator} asks models: its rows are not made at once")
     leaf = Leaf(job.leaf, "rows", (), revision=job.revision)
     units = [Unit(job.recipe, job.method, leaf, raw.number, attempt, 0, parsed(raw)) for raw in raws]
-    rows = [_row(job, make, unit, told) for unit in units]
-    rows = [row._replace(position=first + n) for n, row in enumerate(rows)]
-    ahead, behind = ([step.known(known.judges) for step in side] for side in (job.before, job.behind))
-    rows = [_judged(row, ahead, told) for row in rows]
-    pending = [row._replace(verdicts=()) for row in rows if row.sample.status == "pending"]
-    said = [(row.sample.kind, row.sample.content) for row in pending]
-    ended = [_judged(row, behind, told) for row in pending]
-    ends = iter(ended)
-    samples = samples_table(job.run_id, [next(ends) if row.sample.status == "pending" else row for row in rows])
-    kept = pc.if_else(pc.equal(samples["status"], "pending"), "kept", samples["status"])
-    part = Part(
-        _replaced(samples, "status", kept),
-        verdicts_table(job.run_id, rows),
-        verdicts_table(job.run_id, ended),
-        np.array([row.sample.status == "pending" for row in rows], dtype=np.bool_),
-        keys_of(said, job.twins.by) if job.twins else np.zeros(0, dtype=np.uint64),
-    )
+    before, behind = list[tuple[str, Verdict]](), list[tuple[str, Verdict]]()
+    rows = [_row(job, make, unit, before, told) for unit in units]
+    _judge(rows, [step.known(known.judges) for step in job.before], before, told)
+    pending = [row for row in rows if row.status == "pending"]
+    is_open = np.array([row.status == "pending" for row in rows], dtype=np.bool_)
+    said = ((row.draft.kind, row.draft.content) for row in pending)
+    keys = keys_of(said, job.twins.by) if job.twins else np.zeros(0, dtype=np.uint64)
+    _judge(pending, [step.known(known.judges) for step in job.behind], behind, told)
+    said_before, said_behind = (verdicts_table(job.run_id, verdicts) for verdicts in (before, behind))
+    part = Part(_samples(job, rows, first, attempt), said_before, said_behind, is_open, keys)
     for failure in told:
         part.failures[failure.step, failure.why] += 1
         part.examples.setdefault((failure.step, failure.why), failure)
     return part
 
 
-def _row(job: Job, make: Callable[[Unit, Any], Draft], unit: Unit, told: list[Failure]) -> Judged:
+def _row(
+    job: Job,
+    make: Callable[[Unit, Any], Draft],
+    unit: Unit,
+    said: list[tuple[str, Verdict]],
+    told: list[Failure],
+) -> _Row:
     """A unit's row as its generator understands it, or failed."""
     try:
-        draft = make(unit, job.options)
+        row = _Row(unit, make(unit, job.options))
     except Exception as error:  # whatever it is, it is this row's
-        row = Judged(0, sample_of(unit, Draft(Content(), "instruction"), ""), ())
-        sample, failure = failed(row.sample, unit.method, error, unit.leaf)
-        told.append(failure)
-        return row._replace(sample=sample)
-    return ruled(Judged(0, sample_of(unit, draft, ""), ()), draft.verdicts)
-
-
-def _judged(row: Judged, judges: Sequence[JudgeStep], told: list[Failure]) -> Judged:
-    for step in judges:
-        if row.sample.status != "pending":
-            break
-        try:
-            verdict = step.method.at_once(step.seen(row.sample), step.options)  # type: ignore[misc]  # asked when it was planned
-        except Exception as error:  # whatever it is, it is this row's
-            sample, failure = failed(row.sample, step.name, error, None)
-            told.append(failure)
-            return row._replace(sample=sample)
-        row = ruled(row, [named(verdict, step)])
+        row = _Row(unit, Draft(Content(), "instruction"))
+        _fail(row, unit.method, error, unit.leaf, told)
+        return row
+    for verdict in row.draft.verdicts:
+        _say(row, verdict, said)
     return row
+
+
+def _judge(
+    rows: Sequence[_Row], judges: Sequence[JudgeStep], said: list[tuple[str, Verdict]], told: list[Failure]
+) -> None:
+    """Ask the judges of each row, in order, until one is against it."""
+    for row in rows:
+        for step in judges:
+            if row.status != "pending":
+                break
+            seen = step.seen(row.draft.kind, row.draft.content)
+            try:
+                verdict = step.method.at_once(seen, step.options)  # type: ignore[misc]  # asked when it was planned
+            except Exception as error:  # whatever it is, it is this row's
+                _fail(row, step.name, error, None, told)
+            else:
+                _say(row, named(verdict, step), said)
+
+
+def _say(row: _Row, verdict: Verdict, said: list[tuple[str, Verdict]]) -> None:
+    said.append((row.unit.sample_id, verdict))
+    if not verdict.keep and row.status == "pending":
+        row.status, row.step, row.reason = "dropped", verdict.step, verdict.reason
+
+
+def _fail(row: _Row, step: str, error: Exception, leaf: Leaf | None, told: list[Failure]) -> None:
+    sample, failure = failed(sample_of(row.unit, row.draft, ""), step, error, leaf)
+    row.status, row.step, row.reason, row.error = sample.status, sample.step, sample.reason, sample.error
+    told.append(failure)
+
+
+def _samples(job: Job, rows: Sequence[_Row], first: int, attempt: int) -> pa.Table:
+    """The rows of the store, those that nobody was against kept."""
+    drafts = [row.draft for row in rows]
+    contents = [draft.content for draft in drafts]
+    values: dict[str, object] = {
+        "run_id": job.run_id,
+        "sample_id": [row.unit.sample_id for row in rows],
+        "position": np.arange(first, first + len(rows)),
+        "kind": [draft.kind for draft in drafts],
+        "method": job.method,
+        "leaf": [draft.leaf or job.leaf for draft in drafts],
+        "ordinal": [row.unit.ordinal for row in rows],
+        "attempt": attempt,
+        "status": ["kept" if row.status == "pending" else row.status for row in rows],
+        "step": [row.step for row in rows],
+        "reason": [row.reason for row in rows],
+        "question": [content.question for content in contents],
+        "answer": [content.answer for content in contents],
+        "context": [content.context for content in contents],
+        "parents": [draft.parents for draft in drafts],
+        "call_ids": [draft.call_ids for draft in drafts],
+        "model": [draft.author for draft in drafts],
+        "text_hash": [hash_of(text) for text in all_folded([content.prompt()] for content in contents)],
+        "created_at": microseconds(),
+        "rejected": [content.rejected for content in contents],
+        "error": [row.error for row in rows],
+        "rest": [rest_json(content.rest) for content in contents],
+        "derived": "",
+        "source": job.leaf,
+        "row_key": None,
+    }
+    return pa.table([_column(values[one.name], one.type, len(rows)) for one in SAMPLES], schema=SAMPLES)
+
+
+def _column(values: object, kind: pa.DataType, n: int) -> pa.Array:
+    """A column of these values, or of one value for all."""
+    if isinstance(values, pa.Array):
+        return values
+    if isinstance(values, list | np.ndarray):
+        return pa.array(values, kind)
+    return pa.repeat(pa.scalar(values, kind), n)
 
 
 def told_apart(part: Part, seen: Seen, run_id: str) -> Tables:
@@ -175,19 +247,18 @@ def _replaced(table: pa.Table, name: str, column: pa.Array | pa.ChunkedArray) ->
 
 def _said(ids: pa.Array, new: npt.NDArray[np.bool_], run_id: str, schema: pa.Schema) -> pa.Table:
     """The verdicts of the duplicates' step."""
-    texts = {"run_id": run_id, "step": DUPLICATES, "curator": DUPLICATES, "revision": "", "model": ""}
-    columns = []
-    for one in schema:
-        if one.name in texts:
-            columns.append(pa.repeat(texts[one.name], len(ids)))
-        elif one.name == "sample_id":
-            columns.append(ids)
-        elif one.name == "keep":
-            columns.append(pa.array(new))
-        elif one.name == "reason":
-            columns.append(pc.if_else(pa.array(new), "", TWIN))
-        elif one.name == "call_ids":
-            columns.append(pa.array([[]] * len(ids), one.type))
-        else:
-            columns.append(pa.nulls(len(ids), one.type))
-    return pa.table(columns, schema=schema)
+    values = {
+        "run_id": run_id,
+        "sample_id": ids,
+        "step": DUPLICATES,
+        "curator": DUPLICATES,
+        "keep": new,
+        "reason": pc.if_else(pa.array(new), "", TWIN),
+        "call_ids": [[]] * len(ids),
+        "revision": "",
+        "model": "",
+    }
+    columns = [values.get(one.name) for one in schema]
+    return pa.table(
+        [_column(value, one.type, len(ids)) for value, one in zip(columns, schema, strict=True)], schema=schema
+    )

@@ -22,6 +22,7 @@ from curators.exact_duplicates import ExactDuplicates
 from flows.methods import Generator, Judge, Methods
 from flows.sources import hash_of
 from seedbed.asking import Asking
+from seedbed.conversation import Content
 from seedbed.engines import Engines, ModelCard
 from seedbed.errors import InputError
 from seedbed.kinds import KINDS
@@ -64,19 +65,18 @@ class JudgeStep:
 
     async def says(self, sample: Sample, engines: Engines) -> Verdict:
         """What it says of a sample, by itself where it asks no model."""
-        seen = self.seen(sample)
+        seen = self.seen(sample.kind, sample.content)
         if self.method.at_once:
             return self.method.at_once(seen, self.options)
         if sample.content.label is False:
             return Verdict(step=self.name, curator=self.curator, keep=True, reason="settled by its label")
-        return await self.method.judge(seen, engines, self.options)
+        if seen is not sample.content:
+            sample = sample.model_copy(update={"content": seen})
+        return await self.method.judge(sample, engines, self.options)
 
-    def seen(self, sample: Sample) -> Sample:
-        """The sample as this judge looks at it: all of it, or what its kind has judged."""
-        kind = KINDS[sample.kind]
-        if self.method.whole or kind.second != "corrected":
-            return sample
-        return sample.model_copy(update={"content": kind.judged(sample.content)})
+    def seen(self, kind: str, content: Content) -> Content:
+        """What this judge looks at: all of it, or what the kind has judged."""
+        return content if self.method.whole else KINDS[kind].judged(content)
 
 
 @dataclass(frozen=True, slots=True)

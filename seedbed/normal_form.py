@@ -17,7 +17,9 @@ def nfkc(text: str) -> str:
     """The text in NFKC."""
     if text.isascii():
         return text
-    return unicodedata.normalize("NFKC", _MAYBE_MARKS.sub(_parted, text))
+    if len(text.encode("utf-8", "surrogatepass")) - len(text) > _MOST_MARKS:  # enough signs beyond ASCII for a run
+        text = _MAYBE_MARKS.sub(_parted, text)
+    return unicodedata.normalize("NFKC", text)
 
 
 def _parted(run: re.Match[str]) -> str:

@@ -118,8 +118,12 @@ class Sample(Frozen):
     @cached_property
     def text_hash(self) -> str:
         """Hash of the prompt, NFKC, case and white space folded: the same for exact duplicates; "" if it is empty."""
-        text = folded(self.content.prompt())
-        return hashlib.blake2b(text, digest_size=8).hexdigest() if text else ""
+        return hash_of(folded(self.content.prompt()))
+
+
+def hash_of(text: bytes) -> str:
+    """Hash of a folded text as 16 hexadecimal digits; "" of none."""
+    return hashlib.blake2b(text, digest_size=8).hexdigest() if text else ""
 
 
 @dataclass(frozen=True, slots=True)

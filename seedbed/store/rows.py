@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,22 +133,16 @@ def judged_tables(run_id: str, judged: Sequence[Judged], judge: str = "") -> Tab
     now = microseconds()
     judged = [*judged, *(Judged(row.position, pair, (said,)) for row in judged for pair, said in row.pairs)]
     samples = [_sample_row(run_id, row, now) for row in judged]
-    return {"samples": _table(SAMPLES, samples), "verdicts": verdicts_table(run_id, judged, judge)}
+    said = ((row.sample.sample_id, verdict) for row in judged for verdict in row.verdicts)
+    return {"samples": _table(SAMPLES, samples), "verdicts": verdicts_table(run_id, said, judge)}
 
 
-def samples_table(run_id: str, judged: Sequence[Judged]) -> pa.Table:
-    """The rows of `samples`, without the pairs."""
-    now = microseconds()
-    return _table(SAMPLES, [_sample_row(run_id, row, now) for row in judged])
-
-
-def verdicts_table(run_id: str, judged: Sequence[Judged], judge: str = "") -> pa.Table:
-    """The rows of `verdicts`, without those of pairs."""
+def verdicts_table(run_id: str, said: Iterable[tuple[str, Verdict]], judge: str = "") -> pa.Table:
+    """The rows of `verdicts` for what was said of samples, each by its id."""
     verdicts = [
-        (run_id, row.sample.sample_id, v.step, v.curator, v.keep, v.score, v.threshold, v.reason)
+        (run_id, sample_id, v.step, v.curator, v.keep, v.score, v.threshold, v.reason)
         + (v.call_ids, v.transcript, v.revision.answer if v.revision else "", judge if v.call_ids else "")
-        for row in judged
-        for v in row.verdicts
+        for sample_id, v in said
     ]
     return _table(VERDICTS, verdicts)
 
