@@ -24,7 +24,8 @@ def check(recipe: RecipePath, as_json: Json = False) -> None:
     else:
         screen = console()
         told = ", ".join(f"{n:,} of {kind}" for kind, n in kinds.items() if n) or "none"
-        screen.print(f"{recipe}: the recipe {seedbed.recipe.name} is sound; leaves of taxonomy and documents: {told}")
+        state = "is sound" if all(one.fit for one in found) else "can be read, but has a source of which no row fits"
+        screen.print(f"{recipe}: the recipe {seedbed.recipe.name} {state}; leaves of taxonomy and documents: {told}")
         for one in found:
             show(screen, one)
     raise typer.Exit(0 if all(one.fit for one in found) else 1)

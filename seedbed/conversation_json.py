@@ -44,8 +44,8 @@ def read_rest(text: str | None) -> Rest | None:
 
 def content_of(row: Mapping[str, Any]) -> Content:
     """The content of a row of the store, by the names of its columns; a text that is NULL is none."""
-    texts = {name: str(row.get(name) or "") for name in TEXTS}
-    return Content(**texts, rest=read_rest(row.get("rest")))
+    question, answer, context, rejected = map(row.get, TEXTS)
+    return Content(question or "", answer or "", context or "", rejected or "", read_rest(row.get("rest")))
 
 
 def _turn(turn: Turn) -> dict[str, object]:

@@ -107,9 +107,7 @@ def plain_chat(value: object) -> Content | None:
             return None
         said.append(words)
     asked, answer = said[-2], said[-1]
-    if "<" in answer or "[" in answer or not (answer.isascii() and asked.strip() and answer.strip()):
-        return None
-    if answer.startswith("analysis"):
+    if not (asked.strip() and answer.strip()) or reasoning_apart(answer)[0] is not answer:
         return None
     rest = Rest(before=(Turn("system", said[0]),)) if len(said) == 3 else None
     return Content(asked, answer, "", "", rest)

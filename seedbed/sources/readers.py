@@ -224,7 +224,8 @@ class _Cells(Iterator[tuple[int, list[str], str]]):
             try:
                 cells = next(self._rows)
             except csv.Error as error:
-                return begin, [], f"it is no CSV: {error}"
+                unclosed = "; a quote is opened and never closed, so that all behind it is one row"
+                return begin, [], f"it is no CSV: {error}{unclosed if 'end of data' in str(error) else ''}"
             if cells or self._problem:
                 return begin, cells, self._problem
 

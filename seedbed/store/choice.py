@@ -20,15 +20,27 @@ def folded(text: str) -> str:
     return f"trim(regexp_replace({text}, ' ?[{_WHITE}][ {_WHITE}]*|  [ {_WHITE}]*', ' ', 'g'))"
 
 
+def _calls(number: int) -> str:
+    return f"(rest->'$.responses[{number}].tool_calls')"
+
+
+def _says_something(words: str, number: int) -> str:
+    """The SQL of whether a response has words or calls of tools: cheaper than folding it, which few rows need."""
+    return f"(regexp_matches({words}, '[^ {_WHITE}]') OR {_calls(number)} IS NOT NULL)"
+
+
 def _said(words: str, number: int) -> str:
     """The SQL of what a response says: its words, folded, and its calls of tools."""
-    return f"concat({folded(words)}, rest->'$.responses[{number}].tool_calls')"
+    return f"concat({folded(words)}, {_calls(number)})"
 
 
 def _whole(answer: str, rejected: str) -> str:
     """The SQL of whether there is anything to train on: an answer, and of a pair two different ones."""
-    first, second = _said(answer, 0), _said(rejected, 1)
-    return f"({first} <> '' AND (kind NOT IN {sql_list(TWOFOLD)} OR {second} NOT IN ('', {first})))"
+    return (
+        f"CASE WHEN NOT coalesce({_says_something(answer, 0)}, false) THEN false "
+        f"WHEN kind NOT IN {sql_list(TWOFOLD)} THEN true "
+        f"ELSE {_said(rejected, 1)} NOT IN ('', {_said(answer, 0)}) END"
+    )
 
 
 CANDIDATES = f"""
@@ -160,11 +172,12 @@ LEFT JOIN targets t ON t.method = w.method AND t.leaf = w.leaf
 FROZEN = f"""
 SELECT $version, CASE WHEN c.kept THEN row_number() OVER (PARTITION BY c.kept ORDER BY c.place) - 1 END, c.run_id,
        c.sample_id, c.kept, c.step, c.reason, c.review_ids,
-       CASE WHEN c.decision = 'rejected' AND s.kind IN {sql_list(PAIRS)}
+       CASE WHEN c.decision = 'rejected' AND s.kind IS NOT NULL
             THEN json_merge_patch(coalesce(c.edit, '{{}}'), to_json({{answer: coalesce(c.edit->>'rejected', s.rejected),
                                                     rejected: coalesce(c.edit->>'answer', s.answer)}}))
             WHEN c.kept AND c.revision IS NOT NULL AND c.edit IS NULL AND c.decision IS NULL
             THEN to_json({{answer: c.revision}})
             ELSE c.edit END
-FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id)
+FROM temp.chosen c LEFT JOIN base.samples s
+    ON s.run_id = c.run_id AND s.sample_id = c.sample_id AND s.kind IN {sql_list(PAIRS)}  -- no other's texts are read
 """
