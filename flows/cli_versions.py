@@ -91,15 +91,13 @@ def refilter(
     as_json: Json = False,
 ) -> None:
     """Make another version under other thresholds and with the reviews so far; no model is called."""
-    from flows.edits import check_edits
+    from flows.selections import refiltered
     from flows.show_versions import show_refiltered
     from seedbed.store.versions import find_version
-    from seedbed.store.versions import refilter as make
 
     store = open_store(home)
     parent = find_version(store, name)
-    check_edits(store)
-    made = make(store, parent, dict(map(_threshold, thresholds or [])))
+    made = refiltered(store, parent, dict(map(_threshold, thresholds or [])))
     if as_json:
         print_json({"version": made.version, "parent": parent, "samples": made.samples, "new": made.new})
     else:

@@ -8,8 +8,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
+from duckdb import DuckDBPyRelation
 from pydantic import BaseModel
 
+from curators.best import Best, best, steps_read
 from curators.coverage import Coverage
 from curators.critique import Critique, critique
 from curators.debate import Debate, debate
@@ -23,6 +25,7 @@ from seedbed.conversation import Content
 from seedbed.recipe import Recipe
 from seedbed.records import Draft, Leaf, Unit, Verdict
 from seedbed.sources.source import Source
+from seedbed.store.selecting import Said
 
 Tells = Literal["", "pair", "revision", "debate"]  # what a view reads out of a step's transcripts
 
@@ -57,7 +60,7 @@ class Judge:
 
     `steps` are the names under which it asks models, None where it does not say. `tells` is what its transcripts tell.
     `at_once` is `judge` of one that asks no model: a plain function of a content and the options. `whole`: it looks at
-    every text of a row, where others look at what a row's kind has judged.
+    every text of a row, where others look at what a row's kind has judged. `scores`: its verdicts have scores.
     """
 
     options: type[BaseModel]
@@ -67,15 +70,30 @@ class Judge:
     tells: Tells = ""
     at_once: Callable[[Content, Any], Verdict] | None = None
     whole: bool = False
+    scores: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """`select(rows, options)` sees all rows that a version would hold, and says of each whether it stays.
+
+    Rows are a relation of DuckDB with the columns of `seedbed.store.selecting.ROWS`; what it gives, see `Selection`
+    there. `reads(options)` names the steps whose scores it looks at. One without `select` works while rows are made:
+    the walk knows it by its name.
+    """
+
+    options: type[BaseModel]
+    select: Callable[[DuckDBPyRelation, Any], Said] | None = None
+    reads: Callable[[Any], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Methods:
-    """Everything a recipe may name. Selectors see whole sets; the walk knows each of them by name."""
+    """Everything a recipe may name."""
 
     generators: Mapping[str, Generator]
     judges: Mapping[str, Judge]
-    selectors: Mapping[str, type[BaseModel]]
+    selectors: Mapping[str, Selector]
 
     def ask(self, recipe: Recipe) -> bool:
         """Whether any step of a recipe asks a model."""
@@ -89,7 +107,8 @@ class Methods:
 
     def curator_options(self) -> dict[str, type[BaseModel]]:
         """Options model by curator name, judges and selectors together."""
-        return {name: judge.options for name, judge in self.judges.items()} | dict(self.selectors)
+        judges = {name: judge.options for name, judge in self.judges.items()}
+        return judges | {name: selector.options for name, selector in self.selectors.items()}
 
 
 GENERATORS = {
@@ -129,8 +148,8 @@ GENERATORS = {
 }
 
 JUDGES = {
-    "rules": Judge(Rules, rules, steps=(), at_once=ruled),
-    "decontaminate": Judge(Decontaminate, decontaminate, steps=(), at_once=compared, whole=True),
+    "rules": Judge(Rules, rules, steps=(), at_once=ruled, scores=False),
+    "decontaminate": Judge(Decontaminate, decontaminate, steps=(), at_once=compared, whole=True, scores=False),
     "glance": Judge(Glance, glance, dear=True, steps=("glance",)),
     "critique": Judge(
         Critique,
@@ -151,17 +170,22 @@ JUDGES = {
         tells="debate",
     ),
 }
-SELECTORS: dict[str, type[BaseModel]] = {"exact_duplicates": ExactDuplicates, "coverage": Coverage}
+SELECTORS = {
+    "exact_duplicates": Selector(ExactDuplicates),
+    "coverage": Selector(Coverage),
+    "best": Selector(Best, best, reads=steps_read),
+}
 
 
 def methods() -> Methods:
     """Our own methods and those that installed packages offer.
 
-    An entry point of group `seedbed.generators` names a `Generator`, one of `seedbed.curators` a `Judge`.
+    An entry point of group `seedbed.generators` names a `Generator`, one of `seedbed.curators` a `Judge`, one of
+    `seedbed.selectors` a `Selector`.
     """
     offered = entry_points()
     return Methods(
         GENERATORS | {point.name: point.load() for point in offered.select(group="seedbed.generators")},
         JUDGES | {point.name: point.load() for point in offered.select(group="seedbed.curators")},
-        SELECTORS,
+        SELECTORS | {point.name: point.load() for point in offered.select(group="seedbed.selectors")},
     )

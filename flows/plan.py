@@ -81,7 +81,9 @@ class JudgeStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run does. `curators` is the recipe's order: runs of judges, cut by the names of selectors.
+    """What a run does. `curators` is the recipe's order: runs of judges, cut by the duplicates' step.
+
+    `selectors` are the steps that look at all rows of a version.
 
     `attempts` is the budget of tries a place where coverage refills; a preview fills every place once. `tries`
     and `wanted_in_full` are those of the whole recipe, also in a preview's plan. `carried` are the plots that
@@ -92,6 +94,7 @@ class Plan:
     run_id: str
     plots: dict[tuple[str, str], Plot]
     curators: tuple[tuple[JudgeStep, ...] | str, ...]
+    selectors: tuple[tuple[str, Step], ...]
     attempts: int | None
     tries: int
     shard_rows: int
@@ -147,6 +150,7 @@ class Plan:
                 found += [
                     (judge.name, judge.curator, "judge", judge.method.tells, _whole(judge.options)) for judge in part
                 ]
+        found += [(name, step.name, "selector", "", _whole(step.options)) for name, step in self.selectors]
         return found
 
     @property
@@ -186,6 +190,7 @@ def make_plan(
         run_id=_run_id(recipe.name, plots.values(), rows),
         plots=plots,
         curators=_curators(recipe, methods),
+        selectors=_selectors(recipe, methods),
         attempts=None if rows is not None else attempts,
         tries=attempts or 1,
         shard_rows=max(least, min(most, wanted // 8)),
@@ -257,10 +262,40 @@ def _curators(recipe: Recipe, methods: Methods) -> tuple[tuple[JudgeStep, ...] |
     for name, step in _named(recipe.curate):
         if step.name in methods.judges:
             judges.append(JudgeStep(name, step.name, methods.judges[step.name], step.options))
-        elif step.name != "coverage":  # coverage is not a filter: it decides what is tried again
+        elif step.name == "exact_duplicates":  # coverage is not a filter: it decides what is tried again
             found += [tuple(judges), name]
             judges = []
     return (*found, tuple(judges))
+
+
+def _selectors(recipe: Recipe, methods: Methods) -> tuple[tuple[str, Step], ...]:
+    """The steps that look at all rows of a version, under their names."""
+    named = [(name, step) for name, step in _named(recipe.curate) if step.name != "coverage"]
+    barriers = [step.name in methods.selectors and methods.selectors[step.name].select is not None for _, step in named]
+    for n, (name, step) in enumerate(named):
+        if not barriers[n]:
+            continue
+        if behind := [other for (other, _), barrier in zip(named[n:], barriers[n:], strict=True) if not barrier]:
+            raise InputError(f"`{name}` looks at all rows that are left: write it behind `{behind[0]}` under `curate:`")
+        for read in (methods.selectors[step.name].reads or _reads_nothing)(step.options):
+            _check_scored(name, read, named[:n], methods)
+    return tuple(one for one, barrier in zip(named, barriers, strict=True) if barrier)
+
+
+def _reads_nothing(_options: BaseModel) -> tuple[str, ...]:
+    return ()
+
+
+def _check_scored(name: str, read: str, before: Sequence[tuple[str, Step]], methods: Methods) -> None:
+    """Whether a step of this name scores rows before the step `name`. Raises InputError."""
+    scored = [other for other, step in before if step.name in methods.judges and methods.judges[step.name].scores]
+    if read not in scored:
+        told = (
+            f"those that do: {', '.join(scored)}" if scored else "none does: write a judge such as critique before it"
+        )
+        raise InputError(
+            f"`{name}` goes by the scores of {read!r}, and no step before it of that name gives any; {told}"
+        )
 
 
 def _named(steps: Sequence[Step]) -> list[tuple[str, Step]]:

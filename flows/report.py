@@ -82,6 +82,7 @@ def show(console: Screen, store: Store, outcome: Outcome, call: Call) -> None:
     elif outcome.status == "failed":
         console.print(line(("Stopped:", "red"), f" {outcome.message}\nMend that, then go on with:  ", again))
     else:
+        _selected(console, store, outcome.version)
         _next(console, outcome.version, found["samples"], call)
 
 
@@ -154,6 +155,19 @@ def _samples(console: Screen, samples: object) -> None:
         for name in ("context", "question", "answer", "rejected"):
             if sample[name]:
                 console.print(line((f"{name:8}", "dim"), f" {sample[name]}"))
+
+
+def _selected(console: Screen, store: Store, version: str) -> None:
+    """What selectors left out of the version, of the rows that the run kept."""
+    left_out = store.rows(
+        "SELECT step, reason, count(*) AS n FROM version_samples SEMI JOIN selections USING (version, step) "
+        "WHERE version = ? AND NOT kept GROUP BY ALL ORDER BY n DESC",
+        [version],
+    )
+    for row in left_out:
+        console.print(
+            line((f"{version} leaves out ", "bold"), f"{row['n']:,} of them: {row['reason']} ({row['step']})")
+        )
 
 
 def _next(console: Screen, version: str, samples: object, call: Call) -> None:

@@ -23,6 +23,7 @@ from flows.keys import refuse_keys
 from flows.methods import methods
 from flows.plan import Plan, make_plan, only_new
 from flows.progress import Progress, hearing
+from flows.selections import selections_of
 from seedbed.budget import BUDGET, Budget, Tally
 from seedbed.documents import read_documents
 from seedbed.engines import Engines
@@ -155,7 +156,8 @@ async def _engines(recipe: Recipe, stack: AsyncExitStack, home: Path) -> Engines
 def _unchanged(plan: Plan, store: Store, engines: Engines) -> Outcome:
     """Nothing to grow; but where a leaf is gone, or one of old is back, the next version has other rows."""
     check_edits(store)
-    version = freeze(store, latest_of(store, [run_id for run_id, _, _ in plan.carried]), plan.scope)
+    run_id = latest_of(store, [run_id for run_id, _, _ in plan.carried])
+    version = freeze(store, run_id, plan.scope, selections_of(store, run_id))
     message = "nothing is new; some leaf is gone or back as it was" if version.new else "nothing is new"
     progress = Progress(Tally(), 0)
     return Outcome(plan, "unchanged", message, progress, engines.judge is engines.model, version.version)
@@ -196,7 +198,7 @@ async def _walk(
     ended = status in ("done", "short") and not plan.preview
     if ended:
         check_edits(store)
-    version = freeze(store, run_id, plan.scope).version if ended else ""
+    version = freeze(store, run_id, plan.scope, selections_of(store, run_id)).version if ended else ""
     return Outcome(plan, status, message, progress, engines.judge is engines.model, version)
 
 

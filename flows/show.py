@@ -19,7 +19,7 @@ from seedbed.errors import InputError
 from seedbed.standing import counted, tokens_of
 from seedbed.store import Store
 from seedbed.store.asking import ask
-from seedbed.store.lineage import calls, verdicts
+from seedbed.store.lineage import calls, selections, verdicts
 from seedbed.store.runs import beginning
 
 VIEWS = "SELECT view_name FROM duckdb_views() WHERE database_name = 'seedbed' AND NOT internal ORDER BY view_name"
@@ -77,6 +77,7 @@ def life(store: Store, sample_id: str) -> list[Row]:
     for row in found:
         said = verdicts(store, str(row["run_id"]), str(row["sample_id"]))
         row["verdicts"] = said
+        row["selections"] = selections(store, str(row["run_id"]), str(row["sample_id"]))
         row["calls"] = calls(store, [*_ids(row), *(call for verdict in said for call in _ids(verdict))])
     return found
 
@@ -97,6 +98,10 @@ def show_life(console: Screen, lives: list[Row], full: bool) -> None:
         console.print(line((str(row["status"]), "bold"), why))
         for verdict in _list(row, "verdicts"):
             _verdict(console, verdict)
+        for selection in _list(row, "selections"):
+            console.print(line((f"in {selection['version']}", "dim")))
+            _verdict(console, {**selection, "transcript": None})
+            console.print(line(f"    {selection['evidence'] or ''}"))
         for call in _list(row, "calls"):
             _call(console, call, full)
 

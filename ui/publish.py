@@ -13,13 +13,13 @@ import orjson
 import streamlit as st
 
 from exporters.formats import WRITERS, forms_of
-from flows.edits import check_edits
 from flows.export import Asked, export
+from flows.selections import refiltered
 from seedbed.errors import InputError
 from seedbed.store import Store, StoreError
 from seedbed.store.difference import count_difference, page_of_difference
 from seedbed.store.tallies import Row, contents, steps_with_threshold, versions
-from seedbed.store.versions import least_share, refilter
+from seedbed.store.versions import least_share
 from ui import desk, hub
 from ui.safe import draw, line, literal, table
 
@@ -138,8 +138,7 @@ def _anew(store: Store, row: Row) -> None:
 
 def _make(store: Store, version: str, cuts: dict[str, float]) -> None:
     try:
-        check_edits(store)
-        made = refilter(store, version, cuts)
+        made = refiltered(store, version, cuts)
     except (InputError, StoreError) as error:
         st.error(literal(error))
         return

@@ -26,6 +26,11 @@ SELECT version, kept, step, reason, content IS NOT NULL AND len(review_ids) > 0 
 FROM base.version_rows JOIN base.versions USING (version)
 WHERE base.version_rows.run_id = ? AND sample_id = ? ORDER BY entry
 """
+SELECTIONS = """
+SELECT version, step, curator, keep, reason, score, threshold, evidence
+FROM selections JOIN base.versions USING (version)
+WHERE selections.run_id = ? AND sample_id = ? ORDER BY entry
+"""
 REVIEWS = """
 SELECT reviewer, action, edit, note, shown_order, created_at, seconds, batch <> '' AS bulk, undone, run_id
 FROM reviews WHERE sample_id = ? AND action <> 'undo' ORDER BY entry
@@ -72,6 +77,11 @@ def life(store: Store, run_id: str, sample_id: str) -> Life | None:
 def verdicts(store: Store, run_id: str, sample_id: str) -> list[Row]:
     """What the curators said of a sample, in order."""
     return store.rows(VERDICTS, [run_id, sample_id])
+
+
+def selections(store: Store, run_id: str, sample_id: str) -> list[Row]:
+    """What the selectors of versions said of a sample, in the order of the versions."""
+    return store.rows(SELECTIONS, [run_id, sample_id])
 
 
 def reviews(store: Store, sample_id: str) -> list[Row]:

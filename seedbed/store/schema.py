@@ -8,6 +8,7 @@ from seedbed.store.answers_schema import ANSWERS
 from seedbed.store.conversation_schema import CONVERSATIONS, TELLING
 from seedbed.store.curation_schema import CURATION
 from seedbed.store.order_schema import ORDER
+from seedbed.store.selecting_schema import SELECTIONS
 
 TABLES = """
 CREATE SCHEMA base;
@@ -148,4 +149,5 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("order", ORDER),
     ("answers", ANSWERS),
     ("conversations", CONVERSATIONS + TELLING),
+    ("selections", SELECTIONS),
 )

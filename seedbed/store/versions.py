@@ -21,6 +21,7 @@ from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FR
 from seedbed.store.difference import IN_ORDER
 from seedbed.store.order_schema import NEXT_ENTRY
 from seedbed.store.runs import beginning
+from seedbed.store.selecting import Selection, select
 from seedbed.store.selection import DRAW, Only, least_share, places
 from seedbed.store.store import Store
 
@@ -73,8 +74,10 @@ WHERE version = $version AND kept AND place BETWEEN $first AND $last AND s.rowid
 AMONG = "AND place IN (SELECT unnest($places::BIGINT[]))"  # dearer, so only where some places between are not wanted
 
 
-def freeze(store: Store, run_id: str, scope: Scope) -> Version:
+def freeze(store: Store, run_id: str, scope: Scope, selections: Sequence[Selection] = ()) -> Version:
     """Freeze what a finished run has kept, the plots it carried from earlier runs included, under the next name.
+
+    `selections` are the recipe's selectors that look at all of it.
 
     If the recipe's latest version is of the very same rows, it is that one.
     """
@@ -82,10 +85,10 @@ def freeze(store: Store, run_id: str, scope: Scope) -> Version:
     with store.writing() as db:
         db.execute(MANY_ROWS)
         db.execute(CANDIDATES + FROM_SCOPE, {"runs": runs, "methods": methods, "leaves": leaves})
-        return _latest_if_same(db, run_id) or _make(db, run_id, {}, "")
+        return _latest_if_same(db, run_id) or _make(db, run_id, {}, "", selections)
 
 
-def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Version:
+def refilter(store: Store, name: str, thresholds: Mapping[str, float], selections: Sequence[Selection] = ()) -> Version:
     """A version like the named one under other thresholds and with the reviews since; no model is called.
 
     A row that a lower threshold lets through counts only if every later step has seen it. Where the recipe balances
@@ -111,7 +114,7 @@ def refilter(store: Store, name: str, thresholds: Mapping[str, float]) -> Versio
     with store.writing() as db:
         db.execute(MANY_ROWS)
         db.execute(CANDIDATES + FROM_PARENT, {"parent": parent})
-        return _make(db, str(row["run_id"]), cuts, parent)
+        return _make(db, str(row["run_id"]), cuts, parent, selections)
 
 
 def find_version(store: Store, name: str) -> str:
@@ -200,21 +203,25 @@ def _latest_if_same(db: DuckDBPyConnection, run_id: str) -> Version | None:
     return Version(name, kept, left_out, new=False) if shared == now == kept + left_out else None
 
 
-def _make(db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent: str) -> Version:
+def _make(
+    db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent: str, selections: Sequence[Selection]
+) -> Version:
     [(recipe, recipe_json)] = db.execute(
         "SELECT recipe, recipe_json FROM base.runs WHERE run_id = ?", [run_id]
     ).fetchall()
     steps = _curate_steps(recipe_json)
+    unheard = {"coverage", *(one.step for one in selections)}  # they say nothing of a row while it is made
     db.execute(PEOPLE)
     db.execute(
         CHOSEN,
         {
             "steps": list(cuts),
             "cuts": list(cuts.values()),
-            "required": [step for step in steps if step != "coverage"],
+            "required": [step for step in steps if step not in unheard],
             "balanced": "coverage" in steps,
         },
     )
+    select(db, selections)
     [(kept, left_out)] = db.execute(
         "SELECT count(*) FILTER (kept), count(*) FILTER (NOT kept) FROM temp.chosen"
     ).fetchall()
@@ -223,6 +230,7 @@ def _make(db: DuckDBPyConnection, run_id: str, cuts: Mapping[str, float], parent
     if same := _made_before(db, parent, cuts, name):
         db.execute("DELETE FROM base.version_rows WHERE version = ?", [name])
         return Version(same, kept, left_out, new=False)
+    db.execute("INSERT INTO base.selections SELECT ?, * FROM temp.selections", [name])
     db.execute(
         "INSERT INTO base.versions SELECT ?, ?, ?, ?, ?, ?, "
         "(SELECT count(*) FROM (SELECT DISTINCT unnest(review_ids) FROM base.version_rows WHERE version = ?)), "

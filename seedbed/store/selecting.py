@@ -1,0 +1,107 @@
+"""Barrier selectors at work: each sees all rows that a version would hold, as a relation, and says which stay.
+
+They run when a version is made, in the recipe's order and after every judge, so that another version under other
+thresholds has them run again and calls no model. What people decided to keep they are shown and cannot drop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import duckdb
+import pyarrow as pa
+
+from seedbed.errors import InputError
+from seedbed.store.choice import METHOD
+
+Said: TypeAlias = "duckdb.DuckDBPyRelation | pa.Table"
+OPTIONAL = {"reason": "VARCHAR", "score": "DOUBLE", "threshold": "DOUBLE", "evidence": "VARCHAR"}
+
+ROWS = f"""
+SELECT c.run_id, c.sample_id, c.place, s.kind, {METHOD} AS method, s.leaf,
+       coalesce(c.edit->>'question', s.question) AS question,
+       coalesce(c.edit->>'answer', c.revision, s.answer) AS answer,
+       coalesce(c.edit->>'context', s.context) AS context, coalesce(c.edit->>'rejected', s.rejected) AS rejected,
+       s.rest, coalesce(c.decision IN ('keep', 'chosen', 'rejected'), false) AS decided,
+       coalesce(scores, MAP {{}}::MAP(VARCHAR, DOUBLE)) AS scores
+FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id) LEFT JOIN (
+    SELECT run_id, sample_id, map(list(step), list(score)) AS scores FROM (
+        SELECT run_id, sample_id, step, arg_max(score, v.rowid) AS score
+        FROM base.verdicts v SEMI JOIN temp.chosen USING (run_id, sample_id) WHERE score IS NOT NULL GROUP BY ALL)
+    GROUP BY ALL) USING (run_id, sample_id)
+WHERE c.kept
+"""
+NONE = "CREATE OR REPLACE TEMP TABLE temp.selections AS SELECT * EXCLUDE (version) FROM base.selections LIMIT 0"
+TOLD = """
+CREATE OR REPLACE TEMP TABLE temp.said AS
+SELECT run_id, sample_id, keep::BOOLEAN AS keep, {columns} FROM said_now
+"""
+# A selector must say one thing of each row that it was given, and of no other.
+ODD = """
+SELECT count(*) FILTER (s.n IS NULL), count(*) FILTER (s.n > 1 OR s.unsure), count(*) FILTER (c.sample_id IS NULL)
+FROM (SELECT run_id, sample_id FROM temp.chosen WHERE kept) c
+FULL JOIN (SELECT run_id, sample_id, count(*) AS n, bool_or(keep IS NULL) AS unsure FROM temp.said GROUP BY ALL) s
+USING (run_id, sample_id)
+"""
+APPLY = """
+UPDATE temp.chosen SET kept = false, step = $step, reason = coalesce(nullif(s.reason, ''), $step) FROM temp.said s
+WHERE temp.chosen.run_id = s.run_id AND temp.chosen.sample_id = s.sample_id AND NOT s.keep
+  AND NOT coalesce(decision IN ('keep', 'chosen', 'rejected'), false)
+"""
+
+
+class Selection(NamedTuple):
+    """A barrier selector of a recipe, under the name of its step.
+
+    `select` gets the rows that are kept so far, with the columns of `ROWS`, and gives a relation or an Arrow table with
+    a row for each: `run_id`, `sample_id`, `keep`, and as it likes `reason`, `score`, `threshold` and `evidence` (JSON).
+    """
+
+    step: str
+    curator: str
+    select: Callable[[duckdb.DuckDBPyRelation], Said]
+
+
+def select(db: duckdb.DuckDBPyConnection, selections: Sequence[Selection]) -> None:
+    """Let the selectors drop rows of `temp.chosen`; what they said is in `temp.selections`.
+
+    Raises:
+        InputError: a selector fails, or does not say one thing of each row that it was given, and of no other.
+    """
+    db.execute(
+        "CREATE OR REPLACE TEMP TABLE temp.selections AS SELECT * EXCLUDE (version) FROM base.selections LIMIT 0"
+    )
+    for one in selections:
+        try:
+            _say(db, one.select(db.sql(ROWS)))
+        except Exception as error:  # whatever it is: a selector may be from anywhere
+            raise _at_fault(one, f"{type(error).__name__}: {error}") from error
+        [(unsaid, unsure, unknown)] = db.execute(ODD).fetchall()
+        if unsaid or unsure or unknown:
+            odd = f"it said nothing of {unsaid} rows, no one thing of {unsure}, and something of {unknown} others"
+            raise _at_fault(one, odd)
+        db.execute(
+            "INSERT INTO temp.selections SELECT $step, $curator, run_id, sample_id, keep, coalesce(reason, ''), score, "
+            "threshold, evidence FROM temp.said",
+            {"step": one.step, "curator": one.curator},
+        )
+        db.execute(APPLY, {"step": one.step})
+
+
+def _say(db: duckdb.DuckDBPyConnection, said: Said) -> None:
+    """What a selector said, as `temp.said`; what it says nothing about is NULL."""
+    names = said.columns if isinstance(said, duckdb.DuckDBPyRelation) else said.column_names
+    columns = [f"{name if name in names else 'NULL'}::{kind} AS {name}" for name, kind in OPTIONAL.items()]
+    db.register("said_now", said)
+    try:
+        db.execute(TOLD.format(columns=", ".join(columns)))
+    finally:
+        db.unregister("said_now")
+
+
+def _at_fault(selection: Selection, what: str) -> InputError:
+    return InputError(
+        f"the selector {selection.step} is at fault, so that there is no version: {what}. All rows are in the store: "
+        "mend it, and the same command makes the version"
+    )
