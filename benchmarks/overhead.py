@@ -34,7 +34,7 @@ from benchmarks.mock_server import running
 from seedbed.store import Store
 
 if TYPE_CHECKING:
-    from flows.run import Outcome, Seedbed
+    from flows.run import Outcome, ReadRecipe
 
 CONCURRENCY = 64
 TOKENS_A_CALL = 450  # as the mock server counts
@@ -61,7 +61,7 @@ def pipeline(
     records: int,
     tokens: int | None = None,
     concurrency: int = CONCURRENCY,
-    walk: Callable[[Seedbed, Path], Coroutine[None, None, Outcome]] | None = None,
+    walk: Callable[[ReadRecipe, Path], Coroutine[None, None, Outcome]] | None = None,
 ) -> None:
     """The whole walk, as `seedbed run` takes it, without its progress display."""
     import pandas  # type: ignore[import-untyped]  # noqa: F401  # Arrow imports it with its first array
@@ -69,7 +69,7 @@ def pipeline(
 
     from curators.critique import Critique
     from curators.exact_duplicates import ExactDuplicates
-    from flows.run import Seedbed, grow
+    from flows.run import ReadRecipe, grow
     from generators.skills import Skills
     from seedbed.engines import http  # noqa: F401  # imported where a run would import it, before the clock starts
     from seedbed.recipe import Budget, HttpModel, Recipe, Step
@@ -88,7 +88,7 @@ def pipeline(
     )
 
     def work() -> int:
-        outcome = uvloop.run((walk or grow)(Seedbed(recipe, tuple(leaves)), home))
+        outcome = uvloop.run((walk or grow)(ReadRecipe(recipe, tuple(leaves)), home))
         if outcome.status not in ("done", "short", "budget") or outcome.progress.failed:
             raise SystemExit(f"the run did not go well: {outcome.status} {outcome.message}")
         return outcome.progress.done
@@ -113,7 +113,7 @@ def tracked(base_url: str, home: Path, records: int) -> None:
     from flows.run import grow
     from flows.tracked import pictured
 
-    async def walk(seedbed: Seedbed, folder: Path) -> Outcome:
+    async def walk(seedbed: ReadRecipe, folder: Path) -> Outcome:
         pictures = Pictures({})
         if not await pictures.begin(Begin(recipe=seedbed.recipe.name, flow="grow", name="overhead")):
             raise SystemExit(f"Prefect has no page for the run: {pictures.lost}")

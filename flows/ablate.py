@@ -19,7 +19,7 @@ from curators.planted import Item, planted
 from curators.vote import Vote, vote
 from flows.engines import cards, open_all, places, recorded
 from flows.figures import seconds, share
-from flows.run import INTERRUPTED, Seedbed, budget_of, interruptible
+from flows.run import INTERRUPTED, ReadRecipe, budget_of, interruptible
 from flows.screen import Screen
 from flows.tables import Column, show_table
 from seedbed.confidence import wilson
@@ -53,7 +53,7 @@ class Row:
     seconds: float
 
 
-async def ablate(seedbed: Seedbed, home: Path, rows: int) -> list[Row]:
+async def ablate(seedbed: ReadRecipe, home: Path, rows: int) -> list[Row]:
     """The table, every call through the ledger: asked again, it costs nothing.
 
     Raises:

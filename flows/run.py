@@ -37,6 +37,7 @@ from seedbed.store import Store
 from seedbed.store.runs import begin, end, grown, latest_of, unanswered_places
 from seedbed.store.versions import freeze
 from seedbed.taxonomy import read_taxonomy
+from seedbed.yamlfile import Loaded
 
 logger = logging.getLogger(__name__)
 
@@ -64,21 +65,22 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Seedbed:
+class ReadRecipe:
     """A recipe read and checked together with everything it names."""
 
     recipe: Recipe
     leaves: tuple[Leaf, ...]
 
 
-def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
+def read(given: Path | Loaded, limits: Mapping[str, float] | None = None) -> ReadRecipe:
     """Read a recipe, its taxonomy and its documents; `limits` go before those of its budget, by name.
 
     Raises:
         BadInput: every problem found.
     """
     known = methods()
-    recipe = read_recipe(path, known.generator_options(), known.curator_options())
+    path = given if isinstance(given, Path) else given.file
+    recipe = read_recipe(given, known.generator_options(), known.curator_options())
     recipe = recipe.model_copy(update={"budget": recipe.budget.model_copy(update=limits or {})})
     leaves = read_taxonomy(recipe.taxonomy) if recipe.taxonomy else ()
     for step in recipe.generate:
@@ -96,11 +98,11 @@ def read(path: Path, limits: Mapping[str, float] | None = None) -> Seedbed:
             for document in (read_documents(pattern, path.parent) if pattern else ())
         )
     refuse_keys(recipe, leaves, path)
-    return Seedbed(recipe, leaves)
+    return ReadRecipe(recipe, leaves)
 
 
 async def grow(
-    seedbed: Seedbed,
+    seedbed: ReadRecipe,
     home: Path,
     rows: int | None = None,
     stage: Stage = direct,
@@ -124,7 +126,7 @@ async def grow(
         store.close()
 
 
-async def grow_new(seedbed: Seedbed, home: Path, stage: Stage = direct, watch: Watch | None = None) -> Outcome:
+async def grow_new(seedbed: ReadRecipe, home: Path, stage: Stage = direct, watch: Watch | None = None) -> Outcome:
     """Walk only what no finished run of the recipe has grown: new documents, changed leaves, another recipe.
 
     One process at a time does this for a recipe, so that of several that start together one does the work.

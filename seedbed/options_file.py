@@ -14,16 +14,16 @@ from seedbed.yamlfile import BadInput, Loaded, Value, kind, load
 T = TypeVar("T", bound=BaseModel)
 
 
-def read_options_file(path: Path, model: type[T]) -> T:
+def read_options_file(source: Path | Loaded, model: type[T]) -> T:
     """The options in a file; a key with nothing after it keeps its default. Raises BadInput with every fault."""
-    loaded = load(path)
+    loaded = load(source) if isinstance(source, Path) else source
     value = {} if loaded.value is None else loaded.value
     if not isinstance(value, dict):
         write = f"Write `key: value` lines: {', '.join(model.model_fields)}"
         raise BadInput(loaded.problem((), f"the file is {kind(value)}", write))
     value = {key: item for key, item in value.items() if item is not None}
     faults: list[Fault] = []
-    options = read_options(value, (), model, path.parent, faults)
+    options = read_options(value, (), model, loaded.file.parent, faults)
     refuse(loaded, value, faults)
     assert isinstance(options, model)  # or there was a fault
     return options

@@ -35,7 +35,7 @@ from seedbed.options_file import refuse
 from seedbed.prices import Price
 from seedbed.records import Frozen
 from seedbed.vllm_recipe import VllmArguments, VllmModel
-from seedbed.yamlfile import BadInput, Value, Where, kind, load, nearest
+from seedbed.yamlfile import BadInput, Loaded, Value, Where, kind, load, nearest
 
 Options = Mapping[str, type[BaseModel]]  # a method's name and the model of its options
 
@@ -227,19 +227,19 @@ ADVICE: Advice = {
 }
 
 
-def read_recipe(path: Path, generators: Options, curators: Options) -> Recipe:
-    """The recipe in a YAML file, its paths taken from the file's folder.
+def read_recipe(source: Path | Loaded, generators: Options, curators: Options) -> Recipe:
+    """The recipe in a YAML file, or one that is loaded, its paths taken from the file's folder.
 
     Raises:
         BadInput: anything wrong with it, all at once.
     """
-    loaded = load(path)
+    loaded = load(source) if isinstance(source, Path) else source
     value = loaded.value
     if not isinstance(value, dict):
         raise BadInput(loaded.problem((), f"the recipe is {kind(value)}", "Write name:, model: and generate: lines"))
     value = {key: item for key, item in value.items() if item is not None}  # `budget:` with nothing under it
     faults: list[Fault] = []
-    folder = path.parent
+    folder = loaded.file.parent
     steps = {
         "generate": _steps(value, "generate", (generators, curators), folder, faults),
         "curate": _steps(value, "curate", (curators, generators), folder, faults),

@@ -10,11 +10,12 @@ from __future__ import annotations
 import difflib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
+import orjson
 import yaml
 
 from seedbed.visible import on_one_line
@@ -65,8 +66,10 @@ class Loaded:
         return self.lines.get(where, 1)
 
     def problem(self, where: Where, what: str, write: str) -> Problem:
-        """A fault of this file at a key or list item."""
-        return Problem(str(self.file), self.line(*where), what, write)
+        """A fault of this file at a key or list item; of what was given in Python, with the way there."""
+        if self.lines:
+            return Problem(str(self.file), self.line(*where), what, write)
+        return Problem(" at ".join(filter(None, (self.file.name, ".".join(map(str, where))))), 0, what, write)
 
 
 def load(path: Path) -> Loaded:
@@ -80,6 +83,25 @@ def load(path: Path) -> Loaded:
     if problems:
         raise BadInput(*problems)
     return Loaded(path, value, loaded.lines)
+
+
+def given(value: Mapping[str, object], name: str, folder: Path) -> Loaded:
+    """A mapping of Python as if it stood in a file of this folder, and were called `name`.
+
+    Raises:
+        BadInput: a value of it is nothing that YAML has.
+    """
+    try:
+        plain = orjson.loads(orjson.dumps(value, default=_plain))
+    except TypeError as error:
+        raise BadInput(Problem(name, 0, str(error), "Give texts, numbers, lists and mappings, as YAML has")) from error
+    return Loaded(folder / name, plain, {})
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} is nothing that a recipe has")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.peers.prompts import CONCURRENCY, MODEL
 from flows.methods import methods
-from flows.run import Seedbed, grow
+from flows.run import ReadRecipe, grow
 from seedbed.recipe import HttpModel, Recipe, Step
 from seedbed.records import Leaf
 from seedbed.store import Store
@@ -29,7 +29,7 @@ def main() -> None:
         curate=(Step(name="one_look", options=known.judges["one_look"].options()),),
     )
     leaf = Leaf(path="help/desk", kind="skill", seeds=(), task="help desk")
-    outcome = uvloop.run(grow(Seedbed(recipe, (leaf,)), folder))
+    outcome = uvloop.run(grow(ReadRecipe(recipe, (leaf,)), folder))
     if outcome.status != "done":
         raise SystemExit(f"the run did not go well: {outcome.status} {outcome.message}")
     store = Store(folder)
