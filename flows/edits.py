@@ -19,7 +19,7 @@ from curators.exact_duplicates import STEP as DUPLICATES
 from curators.exact_duplicates import ExactDuplicates, keys_of
 from flows.gates import AGAIN
 from flows.methods import Methods, methods
-from flows.plan import JudgeStep
+from flows.steps import JudgeStep
 from seedbed.conversation_json import TEXTS, content_of
 from seedbed.records import Sample
 from seedbed.store import Store

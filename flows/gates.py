@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flows.plan import JudgeStep, Plot
+from flows.plan import Plot
+from flows.steps import JudgeStep
 from seedbed.engines import Engines
 from seedbed.kinds import KINDS
 from seedbed.records import Sample, Verdict

@@ -21,9 +21,10 @@ from flows.failures import failed
 from flows.gates import repassed
 from flows.judged import named, revised, ruled, sample_of, unasked, with_pairs
 from flows.parts import job_of, told_apart
-from flows.plan import JudgeStep, Plan, Plot
+from flows.plan import Plan, Plot
 from flows.progress import Progress
 from flows.shards import Part, RowsOf, Shard, Slice, entries_of, parts_of, slices_of
+from flows.steps import JudgeStep
 from seedbed.conversation import Content
 from seedbed.conversation_json import content_of
 from seedbed.drafts import Unfinished

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curators.revision import pair_of
-from flows.plan import JudgeStep
+from flows.steps import JudgeStep
 from seedbed.records import Draft, Sample, Unit, Verdict, derived_id
 from seedbed.store.rows import Judged
 

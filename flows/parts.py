@@ -22,8 +22,9 @@ from curators.exact_duplicates import ExactDuplicates, Seen, keys_of
 from flows.failures import failed
 from flows.judged import named, sample_of
 from flows.methods import Judge, Methods
-from flows.plan import JudgeStep, Plan, Plot
+from flows.plan import Plan, Plot
 from flows.progress import Failure
+from flows.steps import JudgeStep
 from seedbed.conversation import Content
 from seedbed.conversation_json import rest_json
 from seedbed.folding import all_folded

@@ -19,16 +19,14 @@ from pydantic import BaseModel
 
 from curators.coverage import Coverage
 from curators.exact_duplicates import ExactDuplicates
-from flows.methods import Generator, Judge, Methods
+from flows.methods import Generator, Methods
 from flows.sources import hash_of
+from flows.steps import JudgeStep, check_asked, judges_in_order, named, selectors_in_order
 from seedbed.asking import Asking
-from seedbed.conversation import Content
 from seedbed.engines import Engines, ModelCard
 from seedbed.errors import InputError
-from seedbed.kinds import KINDS
 from seedbed.recipe import Recipe, Step
-from seedbed.records import Draft, Leaf, Sample, Unit, Verdict
-from seedbed.yamlfile import nearest
+from seedbed.records import Draft, Leaf, Unit
 
 ASKED = {*Asking.model_fields, "omit"}  # of a model in a recipe, what decides its answers beside which it is
 SHARD_ROWS = (32, 512)  # rows a shard, at least and at most: an eighth of the first round in between
@@ -52,31 +50,6 @@ class Plot:
         """What its generator makes of a unit."""
         draft: Draft = await self.generator.make(unit, engines, self.options)
         return draft
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeStep:
-    """One judge of the recipe, under the name that its verdicts carry."""
-
-    name: str
-    curator: str
-    method: Judge
-    options: BaseModel
-
-    async def says(self, sample: Sample, engines: Engines) -> Verdict:
-        """What it says of a sample, by itself where it asks no model."""
-        seen = self.seen(sample.kind, sample.content)
-        if self.method.at_once:
-            return self.method.at_once(seen, self.options)
-        if sample.content.label is False:
-            return Verdict(step=self.name, curator=self.curator, keep=True, reason="settled by its label")
-        if seen is not sample.content:
-            sample = sample.model_copy(update={"content": seen})
-        return await self.method.judge(sample, engines, self.options)
-
-    def seen(self, kind: str, content: Content) -> Content:
-        """What this judge looks at: all of it, or what the kind has judged."""
-        return content if self.method.whole else KINDS[kind].judged(content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +92,7 @@ class Plan:
 
     def generator_of(self, method: str) -> str:
         """The generator of a step, whose name may have a number behind it."""
-        return dict(_named(self.recipe.generate))[method].name
+        return dict(named(self.recipe.generate))[method].name
 
     @property
     def asks_nothing(self) -> bool:
@@ -140,7 +113,7 @@ class Plan:
         found: list[tuple[str, str, str, str, str]] = []
         found += [
             (name, step.name, "generator", tells.get(name, ""), _whole(step.options))
-            for name, step in _named(self.recipe.generate)
+            for name, step in named(self.recipe.generate)
         ]
         for part in self.curators:
             if isinstance(part, str):
@@ -176,7 +149,7 @@ def make_plan(
     Raises:
         InputError: no leaf for any generator, or the curators are in an order that makes no sense.
     """
-    _check_steps(recipe, methods)
+    check_asked(recipe, methods)
     plots = _plots(recipe, leaves, methods, cards)
     in_full = sum(plot.wanted for plot in plots.values())
     if rows is not None:
@@ -189,8 +162,8 @@ def make_plan(
         recipe=recipe,
         run_id=_run_id(recipe.name, plots.values(), rows),
         plots=plots,
-        curators=_curators(recipe, methods),
-        selectors=_selectors(recipe, methods),
+        curators=judges_in_order(recipe, methods),
+        selectors=selectors_in_order(recipe, methods),
         attempts=None if rows is not None else attempts,
         tries=attempts or 1,
         shard_rows=max(least, min(most, wanted // 8)),
@@ -219,7 +192,7 @@ def _plots(
         "code": _code(recipe, methods),
     }
     plots: dict[tuple[str, str], Plot] = {}
-    for name, step in _named(recipe.generate):
+    for name, step in named(recipe.generate):
         generator, options = methods.generators[step.name], step.options.model_dump(mode="json")
         for leaf in generator.leaves(leaves, step.options):
             if (name, leaf.path) in plots:
@@ -251,63 +224,6 @@ def _facts(leaf: Leaf) -> dict[str, object]:
     return facts | {"source": leaf.source.digest()} if leaf.source else facts
 
 
-def _curators(recipe: Recipe, methods: Methods) -> tuple[tuple[JudgeStep, ...] | str, ...]:
-    names = [step.name for step in recipe.curate]
-    if "coverage" in names[:-1]:
-        raise InputError("`coverage` counts what every other curator kept: write it once, as the last of `curate:`")
-    if names.count("exact_duplicates") > 1:
-        raise InputError("`exact_duplicates` stands twice under `curate:`; once is enough")
-    found: list[tuple[JudgeStep, ...] | str] = []
-    judges: list[JudgeStep] = []
-    for name, step in _named(recipe.curate):
-        if step.name in methods.judges:
-            judges.append(JudgeStep(name, step.name, methods.judges[step.name], step.options))
-        elif step.name == "exact_duplicates":  # coverage is not a filter: it decides what is tried again
-            found += [tuple(judges), name]
-            judges = []
-    return (*found, tuple(judges))
-
-
-def _selectors(recipe: Recipe, methods: Methods) -> tuple[tuple[str, Step], ...]:
-    """The steps that look at all rows of a version, under their names."""
-    named = [(name, step) for name, step in _named(recipe.curate) if step.name != "coverage"]
-    barriers = [step.name in methods.selectors and methods.selectors[step.name].select is not None for _, step in named]
-    for n, (name, step) in enumerate(named):
-        if not barriers[n]:
-            continue
-        if behind := [other for (other, _), barrier in zip(named[n:], barriers[n:], strict=True) if not barrier]:
-            raise InputError(f"`{name}` looks at all rows that are left: write it behind `{behind[0]}` under `curate:`")
-        for read in (methods.selectors[step.name].reads or _reads_nothing)(step.options):
-            _check_scored(name, read, named[:n], methods)
-    return tuple(one for one, barrier in zip(named, barriers, strict=True) if barrier)
-
-
-def _reads_nothing(_options: BaseModel) -> tuple[str, ...]:
-    return ()
-
-
-def _check_scored(name: str, read: str, before: Sequence[tuple[str, Step]], methods: Methods) -> None:
-    """Whether a step of this name scores rows before the step `name`. Raises InputError."""
-    scored = [other for other, step in before if step.name in methods.judges and methods.judges[step.name].scores]
-    if read not in scored:
-        told = (
-            f"those that do: {', '.join(scored)}" if scored else "none does: write a judge such as critique before it"
-        )
-        raise InputError(
-            f"`{name}` goes by the scores of {read!r}, and no step before it of that name gives any; {told}"
-        )
-
-
-def _named(steps: Sequence[Step]) -> list[tuple[str, Step]]:
-    """Each step with a name of its own: the second critique of a recipe is `critique-2`."""
-    counts: dict[str, int] = {}
-    named = []
-    for step in steps:
-        counts[step.name] = counts.get(step.name, 0) + 1
-        named.append((step.name if counts[step.name] == 1 else f"{step.name}-{counts[step.name]}", step))
-    return named
-
-
 def _spread(plots: dict[tuple[str, str], Plot], rows: int) -> dict[tuple[str, str], Plot]:
     """The plan's first rows: one of each step in turn, and of a step one of each leaf in turn."""
     steps = groupby(plots.values(), key=lambda plot: plot.method)  # a step's plots stand together
@@ -336,15 +252,3 @@ def _code(recipe: Recipe, methods: Methods) -> str:
     return hash_of(
         functions + [methods.judges[step.name].judge for step in recipe.curate if step.name in methods.judges]
     )
-
-
-def _check_steps(recipe: Recipe, methods: Methods) -> None:
-    """Whether what the recipe says of single steps is said of any that it has. Raises InputError."""
-    known = [methods.generators[step.name].steps for step in recipe.generate]
-    known += [methods.judges[step.name].steps for step in recipe.curate if step.name in methods.judges]
-    if None in known:  # a method of another package that does not tell
-        return
-    names = {name for steps in known if steps for name in steps}
-    for model in recipe.models:
-        for step in model.steps.keys() - names:
-            raise InputError(f"steps: {step!r} is no step in which {model.model} is asked. {nearest(step, names)}")

@@ -160,3 +160,34 @@ def test_a_selector_that_does_not_say_one_thing_of_each_row_makes_no_version(hom
     with pytest.raises(InputError, match="the selector odd is at fault"):
         refilter(store, "scripted", {"critique": 3.0}, [*selections_of(store, str(run["run_id"])), odd])
     assert store.rows("SELECT version FROM versions") == before
+
+
+def test_lineage_walks_from_any_row_to_its_parents_and_children(tmp_path):
+    store = Store(tmp_path)
+    family = [("a", "skills", "", ["leaf#1"]), ("b", "skills", "critique", ["a"]), ("c", "skills", "debate", ["b"])]
+    with store.writing() as db:
+        for sample_id, method, derived, parents in family:
+            db.execute(
+                "INSERT INTO base.samples (run_id, sample_id, method, derived, parents) VALUES ('r', ?, ?, ?, ?)",
+                [sample_id, method, derived, parents],
+            )
+        db.execute(
+            "INSERT INTO base.samples (run_id, sample_id, method, derived, parents) VALUES ('s', 'a', 'm', '', [])"
+        )
+
+    def relatives(sample_id: str, what: str) -> list[tuple[object, ...]]:
+        found = store.rows(
+            "SELECT relative, is_row, distance, step FROM lineage WHERE run_id = 'r' AND sample_id = ? AND what = ? "
+            "ORDER BY distance",
+            [sample_id, what],
+        )
+        return [tuple(row.values()) for row in found]
+
+    assert relatives("c", "parent") == [
+        ("b", True, 1, "debate"),
+        ("a", True, 2, "critique"),
+        ("leaf#1", False, 3, "skills"),
+    ]
+    assert relatives("a", "child") == [("b", True, 1, "critique"), ("c", True, 2, "debate")]
+    assert relatives("b", "child") == [("c", True, 1, "debate")] and not relatives("c", "child")
+    assert not store.rows("SELECT * FROM lineage WHERE run_id = 's'"), "another run's row of this id is no relative"

@@ -8,7 +8,7 @@ from seedbed.store.answers_schema import ANSWERS
 from seedbed.store.conversation_schema import CONVERSATIONS, TELLING
 from seedbed.store.curation_schema import CURATION
 from seedbed.store.order_schema import ORDER
-from seedbed.store.selecting_schema import SELECTIONS
+from seedbed.store.selecting_schema import LINEAGE, SELECTIONS
 
 TABLES = """
 CREATE SCHEMA base;
@@ -150,4 +150,5 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("answers", ANSWERS),
     ("conversations", CONVERSATIONS + TELLING),
     ("selections", SELECTIONS),
+    ("lineage", LINEAGE),
 )

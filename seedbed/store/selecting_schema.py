@@ -1,4 +1,8 @@
-"""Migration: what the selectors of a version said of its rows, with the evidence that they had."""
+"""Migration: what the selectors of a version said of its rows, with their evidence; and who descends from whom.
+
+A relative in `lineage` is a row of the store (`is_row`), or where something was taken from: an example of a leaf, a
+part of a document, a line of a file. `step` made of the parent the row next to it, and of a child, the child.
+"""
 
 SELECTIONS = """
 CREATE TABLE base.selections (
@@ -6,4 +10,24 @@ CREATE TABLE base.selections (
     score DOUBLE, threshold DOUBLE, evidence VARCHAR);
 CREATE VIEW selections AS
 SELECT version, step, curator, sample_id, run_id, keep, reason, score, threshold, evidence FROM base.selections;
+"""
+
+FARTHEST = 100  # steps from a row to its farthest ancestor: more than any recipe takes, and an end to a circle
+LINEAGE = f"""
+CREATE VIEW lineage AS
+WITH RECURSIVE edges AS (
+    SELECT run_id, sample_id, unnest(parents) AS parent, CASE WHEN derived = '' THEN method ELSE derived END AS step
+    FROM base.samples),
+ancestors AS (
+    SELECT run_id, sample_id, step AS own, parent AS relative, step, 1 AS distance FROM edges
+    UNION
+    SELECT a.run_id, a.sample_id, a.own, e.parent, e.step, a.distance + 1
+    FROM ancestors a JOIN edges e ON e.run_id = a.run_id AND e.sample_id = a.relative WHERE a.distance < {FARTHEST}),
+known AS (
+    SELECT a.*, s.sample_id IS NOT NULL AS is_row
+    FROM ancestors a LEFT JOIN (SELECT run_id, sample_id FROM base.samples) s
+        ON s.run_id = a.run_id AND s.sample_id = a.relative)
+SELECT run_id, sample_id, 'parent' AS what, relative, is_row, distance, step FROM known
+UNION ALL
+SELECT run_id, relative, 'child', sample_id, true, distance, own FROM known WHERE is_row;
 """
