@@ -1,7 +1,9 @@
 """Best: of each leaf so many rows and no more, those with the highest scores of a step.
 
 A barrier selector: it looks at all rows that a version would hold, so it costs no model call and is done again when a
-version is made with other thresholds or with more reviews. What people decided to keep comes first.
+version is made with other thresholds or with more reviews. What people decided to keep comes first, then what an
+earlier judge settled, which was too good to be asked about; then the scores. Each generator's rows of a leaf are by
+themselves, as are the pairs that revisions made of them.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from seedbed.records import Frozen
 
 STEP = "best"
 RANKED = """
-SELECT run_id, sample_id, score, rank <= {per_leaf} AS keep,
-       CASE WHEN rank <= {per_leaf} THEN '' ELSE 'not among the best {per_leaf} of its leaf' END AS reason,
-       min(score) FILTER (rank <= {per_leaf}) OVER (PARTITION BY leaf) AS threshold,
-       to_json({{rank: rank, rows_of_the_leaf: count(*) OVER (PARTITION BY leaf), "by": '{by}'}}) AS evidence
-FROM (SELECT *, scores['{by}'] AS score, row_number() OVER (
-          PARTITION BY leaf ORDER BY decided DESC, scores['{by}'] DESC NULLS LAST, place) AS rank FROM rows)
+SELECT run_id, sample_id, score, decided OR rank <= {per_leaf} AS keep,
+       CASE WHEN decided OR rank <= {per_leaf} THEN '' ELSE 'not among the best {per_leaf} of its leaf' END AS reason,
+       min(score) FILTER (rank <= {per_leaf} AND NOT decided) OVER (PARTITION BY method, leaf) AS threshold,
+       to_json({{rank: rank, "of": count(*) OVER (PARTITION BY method, leaf), "by": '{by}', decided: decided,
+                 settled: unscored}}) AS evidence
+FROM (
+    SELECT *, row_number() OVER (
+        PARTITION BY method, leaf ORDER BY decided DESC, unscored DESC, score DESC NULLS LAST, place) AS rank
+    FROM (SELECT *, scores['{by}'] AS score, settled AND scores['{by}'] IS NULL AS unscored FROM rows))
 """
 
 

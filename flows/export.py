@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 
@@ -59,6 +60,10 @@ def export(store: Store, name: str, path: Path, asked: Asked) -> str:
     Raises:
         InputError: there is no such version, nothing to write, or no way to write it; the message says what to do.
     """
+    if asked.sides not in get_args(Sides):
+        raise InputError(f"no side of the split is called {asked.sides!r}: it is one of {', '.join(get_args(Sides))}")
+    if not 0 <= asked.held_out <= 1:
+        raise InputError(f"a share of {asked.held_out} cannot be held out: give a number from 0 to 1")
     kept = kept_of(store, name, asked)
     form = asked.form or next(iter(forms_of(kept.traits, path.suffix)), "messages")
     traits = Traits.of(one for kind, one in kept.traits.items() if form in KINDS[kind].forms)

@@ -65,6 +65,8 @@ def preview_rows(recipe: Source, folder: str | Path = ".", n: int = 10) -> list[
     from flows.methods import methods
 
     found = read(recipe, folder)
+    if n < 0:
+        raise InputError(f"{n} rows cannot be shown: give a number from 0 upwards")
     return [row for plot in sources_of(found.recipe, found.leaves, methods()) for row in first_rows(plot, n)]
 
 
@@ -78,7 +80,7 @@ class Home:
     """
 
     def __init__(self, folder: str | Path = "") -> None:
-        self.folder = Path(folder or os.environ.get("SEEDBED_HOME") or HOME)
+        self.folder = Path(folder or os.environ.get("SEEDBED_HOME") or HOME).absolute()
         self.store = Store(self.folder)
 
     def grow(
@@ -99,11 +101,13 @@ class Home:
             BadInput, InputError: the recipe, or something that it names, cannot be used.
             EngineError, StoreError, RunBusy: it cannot begin.
         """
-        if unlike := (limits or {}).keys() - Budget.model_fields.keys():
-            raise InputError(f"no budget limits {', '.join(sorted(unlike))}: give {', '.join(Budget.model_fields)}")
         if isinstance(recipe, ReadRecipe) and limits:
             raise InputError("the recipe was read before: write its limits under `budget:`, or give it unread")
-        found = recipe if isinstance(recipe, ReadRecipe) else read_source(_loaded(recipe, folder), limits)
+        told = read_options_file(given(limits or {}, "the limits", Path()), Budget)
+        bounds = told.model_dump(exclude_unset=True, exclude_none=True)
+        found = recipe if isinstance(recipe, ReadRecipe) else read_source(_loaded(recipe, folder), bounds)
+        if rows is not None and rows < 1:
+            raise InputError(f"{rows} rows are no preview: give a number from 1 upwards")
         if only_new and rows is not None:
             raise InputError("a preview is of the whole recipe: leave out rows, or only_new")
         return _ended(grow_new(found, self.folder) if only_new else grow(found, self.folder, rows))
@@ -214,8 +218,21 @@ def _ended(work: Coroutine[None, None, Outcome]) -> Outcome:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
+    under_way = list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Outcome]]]()
+
+    async def told() -> Outcome:
+        task = asyncio.ensure_future(work)
+        under_way.append((asyncio.get_running_loop(), task))
+        return await task
+
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
+        running = thread.submit(asyncio.run, told())
+        try:
+            return running.result()
+        except KeyboardInterrupt:  # a notebook's button: the run is ended and its books are closed
+            for loop, task in under_way:
+                loop.call_soon_threadsafe(task.cancel)
+            raise
 
 
 def _unheard(_progress: object) -> None:

@@ -24,6 +24,7 @@ from flows.methods import methods
 from flows.plan import Plan, make_plan, only_new
 from flows.progress import Progress, hearing
 from flows.selections import selections_of
+from flows.steps import check_asked, judges_in_order, selectors_in_order
 from seedbed.budget import BUDGET, Budget, Tally
 from seedbed.documents import read_documents
 from seedbed.engines import Engines
@@ -77,6 +78,7 @@ def read(given: Path | Loaded, limits: Mapping[str, float] | None = None) -> Rea
 
     Raises:
         BadInput: every problem found.
+        InputError: a step stands where it makes no sense, or is said something of that is not there.
     """
     known = methods()
     path = given if isinstance(given, Path) else given.file
@@ -98,6 +100,8 @@ def read(given: Path | Loaded, limits: Mapping[str, float] | None = None) -> Rea
             for document in (read_documents(pattern, path.parent) if pattern else ())
         )
     refuse_keys(recipe, leaves, path)
+    for check in (judges_in_order, selectors_in_order, check_asked):  # now, and not when models are open
+        check(recipe, known)
     return ReadRecipe(recipe, leaves)
 
 

@@ -30,3 +30,6 @@ if not TYPE_CHECKING:  # who checks types sees the names above, and no others
         if name in __all__:
             return getattr(import_module("flows.front"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

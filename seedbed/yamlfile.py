@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import difflib
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
-import orjson
 import yaml
 
 from seedbed.visible import on_one_line
@@ -89,19 +89,32 @@ def given(value: Mapping[str, object], name: str, folder: Path) -> Loaded:
     """A mapping of Python as if it stood in a file of this folder, and were called `name`.
 
     Raises:
-        BadInput: a value of it is nothing that YAML has.
+        BadInput: a value of it is nothing that YAML has, such as a set or NaN.
     """
-    try:
-        plain = orjson.loads(orjson.dumps(value, default=_plain))
-    except TypeError as error:
-        raise BadInput(Problem(name, 0, str(error), "Give texts, numbers, lists and mappings, as YAML has")) from error
-    return Loaded(folder / name, plain, {})
+    problems: list[Problem] = []
+    loaded = Loaded(folder / name, None, {})
+    plain = _plain(value, (), loaded, problems)
+    if problems:
+        raise BadInput(*problems)
+    return Loaded(loaded.file, plain, {})
 
 
-def _plain(value: object) -> str:
+def _plain(value: object, where: Where, into: Loaded, problems: list[Problem]) -> Value:
+    if len(where) > MAX_DEPTH:
+        problems.append(into.problem(where, "it is nested too deep", "Write it flatter"))
+        return None
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"a {type(value).__name__} is nothing that a recipe has")
+    if isinstance(value, list | tuple):
+        return [_plain(item, (*where, n), into, problems) for n, item in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {str(key): _plain(item, (*where, key), into, problems) for key, item in value.items()}
+    shown = repr(value) if isinstance(value, float) else f"of type {type(value).__name__}"
+    write = "Give texts, finite numbers, true or false, lists, and mappings with texts as keys"
+    problems.append(into.problem(where, f"a value {shown} is nothing that a file could say", write))
+    return None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

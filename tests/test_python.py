@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import textwrap
 from importlib import metadata
 from pathlib import Path
 
@@ -73,6 +74,48 @@ def test_a_data_set_holds_what_export_writes_on_its_side(folder):
     assert set(test["split"]) == {"test"}
     with pytest.raises(seedbed.InputError, match="of one side"):
         home.dataset(version, split="apart")
+    for odd in ("Train", "validation", ""):
+        with pytest.raises(seedbed.InputError, match="no side of the split"):
+            home.dataset(version, split=odd)  # type: ignore[arg-type]
+    for share in (-1, 1.5, float("nan")):
+        with pytest.raises(seedbed.InputError, match="cannot be held out"):
+            home.dataset(version, held_out=share)
+
+
+def test_a_home_stays_where_it_is_when_the_folder_changes(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    home = seedbed.Home("home")
+    home.grow(RECIPE)
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    assert home.grow(RECIPE, folder=folder).version == "mine-v1" and not (folder / "elsewhere" / "home").exists()
+
+
+def test_the_button_of_a_notebook_ends_the_run_and_the_same_call_goes_on(tmp_path):
+    code = """
+        import asyncio, os, signal, sys, threading, time
+        from pathlib import Path
+        import seedbed
+        home = seedbed.Home("home")
+        async def cell():
+            threading.Thread(target=stop, daemon=True).start()
+            home.grow("recipe.yaml")
+        def stop():
+            while not any(file.stat().st_size for file in Path("home/journal").rglob("*") if file.is_file()):
+                time.sleep(0.05)
+            os.kill(os.getpid(), signal.SIGINT)
+        try:
+            asyncio.new_event_loop().run_until_complete(cell())  # as a notebook's kernel does
+        except KeyboardInterrupt:
+            print(home.sql("SELECT status FROM runs").to_pylist())
+        """
+    with running(latency_ms=1000) as base_url:
+        recipe(tmp_path, base_url, per_leaf=12)
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert "interrupted" in done.stdout, done.stderr
+        assert seedbed.Home(tmp_path / "home").grow(tmp_path / "recipe.yaml").status in ("done", "short")
 
 
 def test_it_calls_models_and_goes_on_as_the_command_does(tmp_path):
@@ -106,7 +149,8 @@ def test_it_works_where_an_event_loop_is_running_as_in_a_notebook(folder):
         ({"curate": ["rulez"]}, r"the recipe at curate\.0: .*rulez.*Did you mean 'rules'"),
         ({"curate": [{"rules": {"max_words": "many"}}]}, r"the recipe at curate\.0\.rules\.max_words"),
         ({"generate": [{"rows": {"from": "none.jsonl"}}]}, r"none\.jsonl.*no such file"),
-        ({"model": {"smollm2-135m"}}, r"the recipe: .*set"),
+        ({"model": {"smollm2-135m"}}, r"the recipe at model: a value of type set"),
+        ({"budget": {"usd": float("nan")}}, r"the recipe at budget\.usd: a value nan"),
         ({"name": None}, r"the recipe at name|name is missing"),
     ],
 )
@@ -117,8 +161,13 @@ def test_what_is_wrong_with_a_mapping_is_said_as_of_a_file(folder, changes, reas
 
 def test_options_and_limits_that_nobody_knows_are_refused(folder):
     home = seedbed.Home(folder / "home")
-    with pytest.raises(seedbed.InputError, match=r"token: give tokens"):
-        home.grow(RECIPE, folder=folder, limits={"token": 5})
+    for limits in ({"token": 5}, {"tokens": -5}, {"tokens": "many"}, {"minutes": 0}):
+        with pytest.raises(seedbed.BadInput, match=r"the limits at (token|minutes)"):
+            home.grow(RECIPE, folder=folder, limits=limits)  # type: ignore[arg-type]
+    with pytest.raises(seedbed.InputError, match="no preview"):
+        home.grow(RECIPE, folder=folder, rows=0)
+    with pytest.raises(seedbed.InputError, match="write it behind `critique`"):
+        seedbed.read({**RECIPE, "curate": [{"best": {"per_leaf": 1, "by": "critique"}}, "critique"]}, folder)
     with pytest.raises(seedbed.BadInput, match=r"options at epoch: unknown key 'epoch'. Did you mean 'epochs'"):
         home.train("mine", epoch=3)
 

@@ -9,13 +9,17 @@ import pytest
 from pydantic import BaseModel
 
 from benchmarks.mock_server import running
+from curators.best import Best, best
 from flows.methods import SELECTORS, Methods, Selector, methods
 from flows.selections import refiltered, selections_of
 from seedbed.errors import InputError
+from seedbed.records import Content, Sample, Verdict
 from seedbed.store import Store
 from seedbed.store.reviews import Event, record
+from seedbed.store.rows import Judged
 from seedbed.store.selecting import Selection
-from seedbed.store.versions import refilter, version_batches
+from seedbed.store.versions import freeze, refilter, version_batches
+from tests.handmade import add
 from tests.test_run import facts, recipe, seedbed, sql, stats
 
 CURATE: list[object] = [
@@ -53,7 +57,7 @@ def test_a_version_holds_the_best_of_each_leaf_and_says_of_the_others_why_they_a
 def test_the_evidence_is_kept_and_told_of_each_row(home):
     [out, *_] = sql("SELECT * FROM selections WHERE NOT keep ORDER BY sample_id", home)
     evidence = json.loads(str(out["evidence"]))
-    assert evidence["by"] == "critique" and evidence["rank"] > 8 and evidence["rows_of_the_leaf"] >= evidence["rank"]
+    assert evidence["by"] == "critique" and evidence["rank"] > 8 and evidence["of"] >= evidence["rank"]
     assert float(str(out["threshold"])) >= float(str(out["score"]))
     told = seedbed("why", str(out["sample_id"]), home=home).stdout
     assert "not among the best 8" in told and "scripted-v1" in told and '"rank"' in told
@@ -90,6 +94,71 @@ def test_what_people_keep_comes_first_and_is_never_dropped(home):
     kept = {row["sample_id"]: row["leaf"] for b in version_batches(store, made.version) for row in b.to_pylist()}
     assert worst["sample_id"] in kept
     assert list(kept.values()).count(worst["leaf"]) == 8, "it takes the place of another"
+
+
+def test_what_people_keep_beyond_the_number_is_told_as_kept(home):
+    store = Store(home)
+    [run] = store.rows("SELECT run_id FROM runs")
+    rows = store.rows(SCORES, ["scripted-v1"])
+    leaf = next(row["leaf"] for row in rows if not row["kept"])
+    mine = {row["sample_id"] for row in rows if row["leaf"] == leaf}
+    for sample_id in mine:
+        record(store, "anna", Event(str(run["run_id"]), str(sample_id), "keep"))
+    made = refiltered(store, "scripted", {})
+    kept = {row["sample_id"] for batch in version_batches(store, made.version) for row in batch.to_pylist()}
+    said = store.rows("SELECT sample_id, keep, reason FROM selections WHERE version = ?", [made.version])
+    assert mine <= kept and len(mine) > 8
+    assert {(row["keep"], row["reason"]) for row in said if row["sample_id"] in mine} == {(True, "")}
+
+
+def by_hand(home, rows):
+    """A store of rows on one leaf; each is (id, derived, parents, [(step, score or None, reason)])."""
+    store = Store(home)
+    judged = []
+    for n, (sample_id, derived, parents, said) in enumerate(rows):
+        kind = "preference" if derived else "instruction"
+        content = Content(f"question {n}", f"answer {n}", rejected=f"worse {n}" if derived else "")
+        names = {"sample_id": sample_id, "kind": kind, "method": "skills", "leaf": "a", "derived": derived}
+        sample = Sample(**names, parents=parents, ordinal=n, attempt=0, content=content, status="kept")
+        verdicts = [
+            Verdict(step=step, curator="critique", keep=True, score=score, reason=why) for step, score, why in said
+        ]
+        judged.append(Judged(n, sample, tuple(verdicts)))
+    add(store, judged)
+    return store
+
+
+def chosen(store, per_leaf):
+    best_of = Selection("best", "best", lambda rows: best(rows, Best(per_leaf=per_leaf, by="critique")))
+    made = freeze(store, "run1", [("run1", "skills", "a")], [best_of])
+    return [row["sample_id"] for batch in version_batches(store, made.version) for row in batch.to_pylist()]
+
+
+def test_a_row_that_an_earlier_judge_settled_is_not_worse_than_one_that_was_scored(tmp_path):
+    settled = [("glance", 0.9, ""), ("critique", None, "settled by glance")]
+    rows = [
+        ("low", "", (), [("critique", 2.0, "")]),
+        ("sure", "", (), settled),
+        ("high", "", (), [("critique", 4.0, "")]),
+    ]
+    assert chosen(by_hand(tmp_path, rows), 2) == ["sure", "high"]
+
+
+def test_the_score_of_words_that_were_changed_is_the_one_of_the_second_look(tmp_path):
+    looked = [("critique", 4.8, ""), ("critique-again", 1.5, "")]
+    rows = [("once", "", (), looked), ("fine", "", (), [("critique", 3.0, "")])]
+    assert chosen(by_hand(tmp_path, rows), 1) == ["fine"]
+
+
+def test_pairs_that_came_of_revisions_are_chosen_among_themselves_by_their_samples_scores(tmp_path):
+    rows = [
+        ("s1", "", (), [("critique", 2.0, "")]),
+        ("s2", "", (), [("critique", 4.0, "")]),
+        ("p1", "critique", ("s1",), [("preference", 0.9, "")]),
+        ("p2", "critique", ("s2",), [("preference", 0.2, "")]),
+    ]
+    store = by_hand(tmp_path, rows)
+    assert chosen(store, 1) == ["s2", "p2"]
 
 
 @pytest.mark.parametrize(

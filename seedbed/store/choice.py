@@ -123,7 +123,9 @@ revised AS (
     SELECT run_id, sample_id, arg_max(revision, n) AS revision
     FROM ruled WHERE keep AND NOT kept_then AND revision <> '' GROUP BY ALL),
 weighed AS (
-    SELECT c.*, mine.decision, mine.edit, coalesce(mine.review_ids, []) AS review_ids, scores.score, revised.revision,
+    SELECT c.*, mine.decision, mine.edit, coalesce(CASE WHEN mine.decision IS NULL THEN of_judged.decision = 'keep'
+               ELSE mine.decision IN ('keep', 'chosen', 'rejected') END, false) AS decided,
+           coalesce(mine.review_ids, []) AS review_ids, scores.score, revised.revision,
            CASE
                WHEN mine.decision = 'drop' THEN {step: 'review', why: 'dropped by people'}
                WHEN mine.decision = 'tie' THEN {step: 'review', why: 'a tie for people'}
@@ -158,7 +160,7 @@ targets AS (
     FROM base.targets JOIN base.runs USING (run_id)
     WHERE run_id IN (SELECT run_id FROM temp.candidates) AND target > 0  -- of rows that were there none is too many
     GROUP BY ALL)
-SELECT w.run_id, w.sample_id, w.place, w.decision, w.edit, w.revision, w.review_ids,
+SELECT w.run_id, w.sample_id, w.place, w.decision, w.decided, w.edit, w.revision, w.review_ids,
        w.ruling.why = '' AND NOT coalesce($balanced AND r.rank > t.target, false) AS kept,
        CASE WHEN w.ruling.why <> '' THEN w.ruling.why
             WHEN $balanced AND r.rank > t.target THEN 'over the leaf''s target' ELSE '' END AS reason,
@@ -169,15 +171,34 @@ LEFT JOIN targets t ON t.method = w.method AND t.leaf = w.leaf
 """
 
 # A revision goes in only where nobody decided on the first answer or edited it: a review holds for what was seen.
+CONTENT = f"""
+CASE WHEN c.decision = 'rejected' AND s.kind IN {sql_list(PAIRS)}
+     THEN json_merge_patch(coalesce(c.edit, '{{}}'), to_json({{answer: coalesce(c.edit->>'rejected', s.rejected),
+                                             rejected: coalesce(c.edit->>'answer', s.answer)}}))
+     WHEN c.kept AND c.revision IS NOT NULL AND c.edit IS NULL AND c.decision IS NULL
+     THEN to_json({{answer: c.revision}})
+     ELSE c.edit END
+"""
+"""What of the chosen row `c`, of sample `s`, is other than it was made: its texts as JSON, NULL where nothing is."""
+
+# Reasoning and calls of tools were of the answer as it was made: an edit is without them, a pair that was turned round
+# has them turned.
+REST = """
+CASE WHEN s.rest IS NULL OR coalesce(r.content->>'answer', r.content->>'rejected') IS NULL THEN s.rest
+     WHEN (r.content->>'answer') = s.rejected AND (r.content->>'rejected') = s.answer
+         THEN CASE WHEN (s.rest->'responses') IS NULL THEN s.rest ELSE json_merge_patch(s.rest, json_object('responses',
+             json_array(coalesce(s.rest->'$.responses[1]', '{}'), s.rest->'$.responses[0]')))::VARCHAR END
+     WHEN (s.rest->'responses') IS NULL THEN s.rest
+     ELSE json_merge_patch(s.rest, json_object('responses', json_array(
+         CASE WHEN coalesce((r.content->>'answer') <> s.answer, false) THEN '{}'
+              ELSE coalesce(s.rest->'$.responses[0]', '{}') END::JSON,
+         CASE WHEN coalesce((r.content->>'rejected') <> s.rejected, false) THEN '{}'
+              ELSE coalesce(s.rest->'$.responses[1]', '{}') END::JSON)))::VARCHAR END
+"""
+
 FROZEN = f"""
 SELECT $version, CASE WHEN c.kept THEN row_number() OVER (PARTITION BY c.kept ORDER BY c.place) - 1 END, c.run_id,
-       c.sample_id, c.kept, c.step, c.reason, c.review_ids,
-       CASE WHEN c.decision = 'rejected' AND s.kind IS NOT NULL
-            THEN json_merge_patch(coalesce(c.edit, '{{}}'), to_json({{answer: coalesce(c.edit->>'rejected', s.rejected),
-                                                    rejected: coalesce(c.edit->>'answer', s.answer)}}))
-            WHEN c.kept AND c.revision IS NOT NULL AND c.edit IS NULL AND c.decision IS NULL
-            THEN to_json({{answer: c.revision}})
-            ELSE c.edit END
+       c.sample_id, c.kept, c.step, c.reason, c.review_ids, {CONTENT}
 FROM temp.chosen c LEFT JOIN base.samples s
     ON s.run_id = c.run_id AND s.sample_id = c.sample_id AND s.kind IN {sql_list(PAIRS)}  -- no other's texts are read
 """

@@ -13,26 +13,38 @@ import duckdb
 import pyarrow as pa
 
 from seedbed.errors import InputError
-from seedbed.store.choice import METHOD
+from seedbed.store.choice import CONTENT, METHOD, REST
 
 Said: TypeAlias = "duckdb.DuckDBPyRelation | pa.Table"
 OPTIONAL = {"reason": "VARCHAR", "score": "DOUBLE", "threshold": "DOUBLE", "evidence": "VARCHAR"}
 
-ROWS = f"""
-SELECT c.run_id, c.sample_id, c.place, s.kind, {METHOD} AS method, s.leaf,
-       coalesce(c.edit->>'question', s.question) AS question,
-       coalesce(c.edit->>'answer', c.revision, s.answer) AS answer,
-       coalesce(c.edit->>'context', s.context) AS context, coalesce(c.edit->>'rejected', s.rejected) AS rejected,
-       s.rest, coalesce(c.decision IN ('keep', 'chosen', 'rejected'), false) AS decided,
-       coalesce(scores, MAP {{}}::MAP(VARCHAR, DOUBLE)) AS scores
-FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id) LEFT JOIN (
-    SELECT run_id, sample_id, map(list(step), list(score)) AS scores FROM (
-        SELECT run_id, sample_id, step, arg_max(score, v.rowid) AS score
-        FROM base.verdicts v SEMI JOIN temp.chosen USING (run_id, sample_id) WHERE score IS NOT NULL GROUP BY ALL)
-    GROUP BY ALL) USING (run_id, sample_id)
-WHERE c.kept
+# A pair that came of a revision has its sample's scores, but where it has its own; words that were changed, the scores
+# of the second look. A row that was settled was not asked for more.
+SCORES = """
+scored AS (
+    SELECT run_id, sample_id, regexp_replace(step, '-again$', '') AS step, arg_max(score, v.rowid) AS score
+    FROM base.verdicts v WHERE score IS NOT NULL AND run_id IN (SELECT run_id FROM temp.chosen) GROUP BY ALL),
+mapped AS (SELECT run_id, sample_id, map(list(step), list(score)) AS scores FROM scored GROUP BY ALL),
+settled AS (
+    SELECT DISTINCT run_id, sample_id FROM base.verdicts WHERE keep AND starts_with(reason, 'settled by '))
 """
-NONE = "CREATE OR REPLACE TEMP TABLE temp.selections AS SELECT * EXCLUDE (version) FROM base.selections LIMIT 0"
+ROWS = f"""
+WITH {SCORES},
+r AS (
+    SELECT c.*, {CONTENT} AS content FROM temp.chosen c JOIN base.samples s USING (run_id, sample_id) WHERE c.kept)
+SELECT r.run_id, r.sample_id, r.place, s.kind, {METHOD} AS method, s.leaf,
+       coalesce(r.content->>'question', s.question) AS question, coalesce(r.content->>'answer', s.answer) AS answer,
+       coalesce(r.content->>'context', s.context) AS context,
+       coalesce(r.content->>'rejected', s.rejected) AS rejected, {REST} AS rest, r.decided,
+       settled.sample_id IS NOT NULL AS settled,
+       map_concat(coalesce(of_parent.scores, MAP {{}}::MAP(VARCHAR, DOUBLE)),
+                  coalesce(own.scores, MAP {{}}::MAP(VARCHAR, DOUBLE))) AS scores
+FROM r JOIN base.samples s USING (run_id, sample_id)
+LEFT JOIN mapped own ON own.run_id = s.run_id AND own.sample_id = s.sample_id
+LEFT JOIN mapped of_parent ON s.derived <> '' AND of_parent.run_id = s.run_id AND of_parent.sample_id = s.parents[1]
+LEFT JOIN settled ON settled.run_id = s.run_id AND settled.sample_id = s.sample_id
+"""
+NONE = "CREATE OR REPLACE TEMP TABLE temp.selected AS SELECT * EXCLUDE (version) FROM base.selections LIMIT 0"
 TOLD = """
 CREATE OR REPLACE TEMP TABLE temp.said AS
 SELECT run_id, sample_id, keep::BOOLEAN AS keep, {columns} FROM said_now
@@ -47,7 +59,7 @@ USING (run_id, sample_id)
 APPLY = """
 UPDATE temp.chosen SET kept = false, step = $step, reason = coalesce(nullif(s.reason, ''), $step) FROM temp.said s
 WHERE temp.chosen.run_id = s.run_id AND temp.chosen.sample_id = s.sample_id AND NOT s.keep
-  AND NOT coalesce(decision IN ('keep', 'chosen', 'rejected'), false)
+  AND NOT decided
 """
 
 
@@ -64,17 +76,17 @@ class Selection(NamedTuple):
 
 
 def select(db: duckdb.DuckDBPyConnection, selections: Sequence[Selection]) -> None:
-    """Let the selectors drop rows of `temp.chosen`; what they said is in `temp.selections`.
+    """Let the selectors drop rows of `temp.chosen`; what they said is in `temp.selected`.
 
     Raises:
         InputError: a selector fails, or does not say one thing of each row that it was given, and of no other.
     """
-    db.execute(
-        "CREATE OR REPLACE TEMP TABLE temp.selections AS SELECT * EXCLUDE (version) FROM base.selections LIMIT 0"
-    )
+    db.execute(NONE)
     for one in selections:
         try:
             _say(db, one.select(db.sql(ROWS)))
+        except (duckdb.OutOfMemoryException, duckdb.IOException):
+            raise  # no fault of the selector
         except Exception as error:  # whatever it is: a selector may be from anywhere
             raise _at_fault(one, f"{type(error).__name__}: {error}") from error
         [(unsaid, unsure, unknown)] = db.execute(ODD).fetchall()
@@ -82,7 +94,7 @@ def select(db: duckdb.DuckDBPyConnection, selections: Sequence[Selection]) -> No
             odd = f"it said nothing of {unsaid} rows, no one thing of {unsure}, and something of {unknown} others"
             raise _at_fault(one, odd)
         db.execute(
-            "INSERT INTO temp.selections SELECT $step, $curator, run_id, sample_id, keep, coalesce(reason, ''), score, "
+            "INSERT INTO temp.selected SELECT $step, $curator, run_id, sample_id, keep, coalesce(reason, ''), score, "
             "threshold, evidence FROM temp.said",
             {"step": one.step, "curator": one.curator},
         )

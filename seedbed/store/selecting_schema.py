@@ -18,16 +18,20 @@ CREATE VIEW lineage AS
 WITH RECURSIVE edges AS (
     SELECT run_id, sample_id, unnest(parents) AS parent, CASE WHEN derived = '' THEN method ELSE derived END AS step
     FROM base.samples),
+rows AS (SELECT run_id, sample_id AS parent FROM base.samples),
+between AS (SELECT * FROM edges SEMI JOIN rows USING (run_id, parent)),
+origins AS (SELECT * FROM edges ANTI JOIN rows USING (run_id, parent)),
 ancestors AS (
-    SELECT run_id, sample_id, step AS own, parent AS relative, step, 1 AS distance FROM edges
-    UNION
-    SELECT a.run_id, a.sample_id, a.own, e.parent, e.step, a.distance + 1
-    FROM ancestors a JOIN edges e ON e.run_id = a.run_id AND e.sample_id = a.relative WHERE a.distance < {FARTHEST}),
-known AS (
-    SELECT a.*, s.sample_id IS NOT NULL AS is_row
-    FROM ancestors a LEFT JOIN (SELECT run_id, sample_id FROM base.samples) s
-        ON s.run_id = a.run_id AND s.sample_id = a.relative)
-SELECT run_id, sample_id, 'parent' AS what, relative, is_row, distance, step FROM known
+    SELECT run_id, sample_id, step AS own, parent AS relative, step, 1 AS distance FROM between
+    UNION ALL
+    SELECT a.run_id, a.sample_id, a.own, b.parent, b.step, a.distance + 1
+    FROM ancestors a JOIN between b ON b.run_id = a.run_id AND b.sample_id = a.relative WHERE a.distance < {FARTHEST})
+SELECT run_id, sample_id, 'parent' AS what, relative, true AS is_row, distance, step FROM ancestors
 UNION ALL
-SELECT run_id, relative, 'child', sample_id, true, distance, own FROM known WHERE is_row;
+SELECT run_id, sample_id, 'parent', parent, false, 1, step FROM origins
+UNION ALL
+SELECT a.run_id, a.sample_id, 'parent', o.parent, false, a.distance + 1, o.step
+FROM ancestors a JOIN origins o ON o.run_id = a.run_id AND o.sample_id = a.relative
+UNION ALL
+SELECT run_id, relative, 'child', sample_id, true, distance, own FROM ancestors;
 """

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from duckdb import DuckDBPyConnection
 
 from seedbed.errors import InputError
-from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, METHOD, PEOPLE
+from seedbed.store.choice import CANDIDATES, CHOSEN, FROM_PARENT, FROM_SCOPE, FROZEN, METHOD, PEOPLE, REST
 from seedbed.store.difference import IN_ORDER
 from seedbed.store.order_schema import NEXT_ENTRY
 from seedbed.store.runs import beginning
@@ -49,20 +49,6 @@ FROM base.version_rows r JOIN base.samples s USING (run_id, sample_id)
 WHERE version = $version AND kept AND ($leaf = '' OR leaf = $leaf OR starts_with(leaf, $leaf || '/')) ORDER BY place
 """
 
-# Reasoning and calls of tools were of the answer as it was made: an edit is without them, a pair that was turned round
-# has them turned.
-REST = """
-CASE WHEN s.rest IS NULL OR coalesce(r.content->>'answer', r.content->>'rejected') IS NULL THEN s.rest
-     WHEN (r.content->>'answer') = s.rejected AND (r.content->>'rejected') = s.answer
-         THEN CASE WHEN (s.rest->'responses') IS NULL THEN s.rest ELSE json_merge_patch(s.rest, json_object('responses',
-             json_array(coalesce(s.rest->'$.responses[1]', '{}'), s.rest->'$.responses[0]')))::VARCHAR END
-     WHEN (s.rest->'responses') IS NULL THEN s.rest
-     ELSE json_merge_patch(s.rest, json_object('responses', json_array(
-         CASE WHEN coalesce((r.content->>'answer') <> s.answer, false) THEN '{}'
-              ELSE coalesce(s.rest->'$.responses[0]', '{}') END::JSON,
-         CASE WHEN coalesce((r.content->>'rejected') <> s.rejected, false) THEN '{}'
-              ELSE coalesce(s.rest->'$.responses[1]', '{}') END::JSON)))::VARCHAR END
-"""
 # A version's order is about the table's: the bounds on `rowid` spare DuckDB all texts but the batch's own.
 BATCH = f"""
 SELECT place, run_id, sample_id, kind, {METHOD} AS method, leaf, model, s.parents, s.source, {REST} AS rest,
@@ -230,7 +216,7 @@ def _make(
     if same := _made_before(db, parent, cuts, name):
         db.execute("DELETE FROM base.version_rows WHERE version = ?", [name])
         return Version(same, kept, left_out, new=False)
-    db.execute("INSERT INTO base.selections SELECT ?, * FROM temp.selections", [name])
+    db.execute("INSERT INTO base.selections SELECT ?, * FROM temp.selected", [name])
     db.execute(
         "INSERT INTO base.versions SELECT ?, ?, ?, ?, ?, ?, "
         "(SELECT count(*) FROM (SELECT DISTINCT unnest(review_ids) FROM base.version_rows WHERE version = ?)), "
