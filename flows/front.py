@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from exporters.formats import Sides
 from flows.export import Asked
@@ -68,6 +68,18 @@ def preview_rows(recipe: Source, folder: str | Path = ".", n: int = 10) -> list[
     if n < 0:
         raise InputError(f"{n} rows cannot be shown: give a number from 0 upwards")
     return [row for plot in sources_of(found.recipe, found.leaves, methods()) for row in first_rows(plot, n)]
+
+
+class ExportOptions(TypedDict, total=False):
+    """How rows are written: the options of `seedbed export`, by the same names and with the same defaults."""
+
+    form: str
+    held_out: float
+    leaf: str
+    where: str
+    bare: bool
+    reasoning: bool
+    passages: bool
 
 
 class Home:
@@ -132,37 +144,13 @@ class Home:
         """What came, went and changed from one version to another, and why. Raises InputError."""
         return diff(self.store, find_version(self.store, old), find_version(self.store, new))
 
-    def export(
-        self,
-        name: str,
-        path: str | Path,
-        *,
-        form: str = "",
-        split: Sides = "apart",
-        held_out: float = 0.1,
-        leaf: str = "",
-        where: str = "",
-        bare: bool = False,
-        reasoning: bool = False,
-        passages: bool = True,
-    ) -> str:
+    def export(self, name: str, path: str | Path, *, split: Sides = "apart", **how: Unpack[ExportOptions]) -> str:
         """Write a version to a file, as `seedbed export` does, and say what is where. Raises InputError."""
-        only = Only(leaf.strip("/"), where)
-        return write(self.store, name, Path(path), Asked(form, split, only, held_out, bare, reasoning, passages))
+        told = dict(how)
+        only = Only(str(told.pop("leaf", "")).strip("/"), str(told.pop("where", "")))
+        return write(self.store, name, Path(path), Asked(sides=split, only=only, **told))  # type: ignore[arg-type]  # of ExportOptions
 
-    def dataset(
-        self,
-        name: str,
-        *,
-        form: str = "",
-        split: Sides = "train",
-        held_out: float = 0.1,
-        leaf: str = "",
-        where: str = "",
-        bare: bool = False,
-        reasoning: bool = False,
-        passages: bool = True,
-    ) -> Dataset:
+    def dataset(self, name: str, *, split: Sides = "train", **how: Unpack[ExportOptions]) -> Dataset:
         """A version as a data set of `datasets`, in memory: rows and columns as of `export`. Raises InputError."""
         from datasets import Dataset
 
@@ -170,18 +158,7 @@ class Home:
             raise InputError("a data set is of one side: ask for split='train', 'test' or 'all'")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows.parquet"
-            self.export(
-                name,
-                path,
-                form=form,
-                split=split,
-                held_out=held_out,
-                leaf=leaf,
-                where=where,
-                bare=bare,
-                reasoning=reasoning,
-                passages=passages,
-            )
+            self.export(name, path, split=split, **how)
             return Dataset.from_parquet(str(path), keep_in_memory=True, cache_dir=folder)
 
     def train(

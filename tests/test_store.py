@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import textwrap
@@ -204,3 +205,29 @@ def test_the_store_is_made_whole_or_not_at_all(tmp_path):
     (tmp_path / "seedbed.duckdb.new").write_bytes(b"half a file that a crash left")
     assert Store(tmp_path).rows("SELECT * FROM runs") == []
     assert not Path(tmp_path / "seedbed.duckdb.new").exists()
+
+
+# Of the SQL of migrations that somebody's store has had: edited, it would never reach that store.
+SHIPPED = {
+    "tables": "1bbbc21a",
+    "views": "5ed91c2e",
+    "curation": "3ee2a910",
+    "costs": "61f9d128",
+    "order": "5bbe0037",
+    "answers": "3f1e6138",
+    "conversations": "61fbb660",
+}
+
+
+def test_migrations_that_shipped_are_as_they_were():
+    hashes = {name: hashlib.md5(sql.encode()).hexdigest()[:8] for name, sql in MIGRATIONS}
+    assert list(hashes.items())[: len(SHIPPED)] == list(SHIPPED.items())
+
+
+def test_a_pair_that_was_taken_in_is_a_pair_also_in_a_store_of_before(tmp_path):
+    pair = "INSERT INTO base.samples (run_id, sample_id, kind, method, answer, rejected, status) "
+    with Store(tmp_path, MIGRATIONS[: len(SHIPPED)]).writing() as db:
+        db.execute(pair + "VALUES ('r', 'p', 'preference', 'rows', 'better', 'worse', 'kept')")
+        assert db.execute("SELECT count(*) FROM preferences").fetchall() == [(0,)]
+    found = Store(tmp_path).rows("SELECT sample_id, outcome, chosen, rejected, reason, judge FROM preferences")
+    assert [tuple(row.values()) for row in found] == [("p", "pair", "better", "worse", "taken in as it was", None)]

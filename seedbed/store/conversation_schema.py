@@ -114,14 +114,12 @@ SELECT s.sample_id, s.run_id, CASE WHEN s.derived = '' THEN s.method ELSE s.meth
        s.leaf, s.status, CASE WHEN starts_with(v.reason, 'tie') THEN 'tie' ELSE 'pair' END AS outcome,
        s.question, s.context, s.answer AS chosen, s.rejected, v.score AS margin, v.model AS judge,
        TRY_CAST(t->'orders' AS DOUBLE[]) AS orders,
-       coalesce(nullif(v.reason, ''), CASE WHEN v.step IS NULL THEN 'taken in as it was'
-                                           WHEN (t->'orders') IS NULL THEN 'rated higher'
+       coalesce(nullif(v.reason, ''), CASE WHEN (t->'orders') IS NULL THEN 'rated higher'
                                            ELSE 'preferred in both orders' END) AS reason,
        json_extract_string(t, '$.candidates[' || TRY_CAST(t->>'chosen' AS UINTEGER) || '].model') AS chosen_model,
        json_extract_string(t, '$.candidates[' || TRY_CAST(t->>'rejected' AS UINTEGER) || '].model') AS rejected_model,
        (t->'candidates') AS candidates, (t->'comparisons') AS comparisons
-FROM base.samples s LEFT JOIN ruled v USING (run_id, sample_id)
-WHERE v.step IS NOT NULL OR s.kind = 'preference';
+FROM base.samples s JOIN ruled v USING (run_id, sample_id);
 
 CREATE OR REPLACE VIEW revisions AS
 WITH {_TELLS},

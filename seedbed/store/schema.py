@@ -8,6 +8,7 @@ from seedbed.store.answers_schema import ANSWERS
 from seedbed.store.conversation_schema import CONVERSATIONS, TELLING
 from seedbed.store.curation_schema import CURATION
 from seedbed.store.order_schema import ORDER
+from seedbed.store.pairs_schema import PAIRS_TAKEN_IN
 from seedbed.store.selecting_schema import LINEAGE, SELECTIONS
 
 TABLES = """
@@ -149,6 +150,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
     ("order", ORDER),
     ("answers", ANSWERS),
     ("conversations", CONVERSATIONS + TELLING),
+    ("pairs", PAIRS_TAKEN_IN),
     ("selections", SELECTIONS),
     ("lineage", LINEAGE),
 )

@@ -26,7 +26,8 @@ scored AS (
     FROM base.verdicts v WHERE score IS NOT NULL AND run_id IN (SELECT run_id FROM temp.chosen) GROUP BY ALL),
 mapped AS (SELECT run_id, sample_id, map(list(step), list(score)) AS scores FROM scored GROUP BY ALL),
 settled AS (
-    SELECT DISTINCT run_id, sample_id FROM base.verdicts WHERE keep AND starts_with(reason, 'settled by '))
+    SELECT DISTINCT run_id, sample_id FROM base.verdicts
+    WHERE keep AND starts_with(reason, 'settled by ') AND run_id IN (SELECT run_id FROM temp.chosen))
 """
 ROWS = f"""
 WITH {SCORES},
