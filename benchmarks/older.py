@@ -20,9 +20,11 @@ import duckdb
 import yaml
 
 from benchmarks.mock_server import running
+from seedbed.store.choice import METHOD
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMS = {"messages": "instruction", "preference": "preference"}
+TEXTS = "question, answer, context, rejected, text_hash"
 TABLES = ("runs", "targets", "shards", "verdicts", "calls", "reviews", "versions", "version_rows")
 
 
@@ -83,9 +85,11 @@ def same_tables(home: Path) -> list[str]:
             query = f"(SELECT {names} FROM old.base.{table} EXCEPT ALL SELECT {names} FROM new.base.{table})"
             [(gone,)] = db.execute(f"SELECT count(*) FROM {query}").fetchall()
             changed += [table] if gone else []
+        known = [name for name, *_ in db.execute("SELECT * FROM old.base.samples LIMIT 0").description or []]
+        method = METHOD if "derived" in known else "method"  # before, it was part of the method's name
         [(n,)] = db.execute(
-            "SELECT count(*) FROM (SELECT method, question, answer, context, rejected, text_hash FROM old.base.samples "
-            "EXCEPT ALL SELECT method, question, answer, context, rejected, text_hash FROM new.samples)"
+            f"SELECT count(*) FROM (SELECT {method}, {TEXTS} FROM old.base.samples s "
+            f"EXCEPT ALL SELECT method, {TEXTS} FROM new.samples)"
         ).fetchall()
         return changed + (["samples"] if n else [])
 
@@ -101,12 +105,14 @@ def compare(commit: str) -> list[str]:
             seedbed(old, home, "run", str(recipe(folder, base_url)))
             ids = [row["sample_id"] for row in json.loads(seedbed(old, home, "sql", SAMPLES, "--json"))]
             lives = told(old, home, ids)
-            rows = {form: exported(old, home, form) for form in FORMS}
+            bare = ("--bare", "--split", "all")  # options that the older code may not have: it wrote nothing else then
+            of_old = bare if "--bare" in seedbed(old, home, "export", "--help") else ()
+            rows = {form: exported(old, home, form, *of_old) for form in FORMS}
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(old)], cwd=ROOT, check=True)
         found += [f"why {one}" for one, a, b in zip(ids, lives, told(ROOT, home, ids), strict=True) if not within(a, b)]
         for form, before in rows.items():
-            if exported(ROOT, home, form, "--bare", "--split", "all") != before:
+            if exported(ROOT, home, form, *bare) != before:
                 found.append(f"export --form {form}")
         found += [f"table {table}" for table in same_tables(home)]
         print(f"{len(ids)} samples, {', '.join(f'{len(one)} rows of {form}' for form, one in rows.items())}")
